@@ -1,0 +1,129 @@
+package dane
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// What Parse may say of a whole file.
+var (
+	// ErrEmpty: no octets, or only white space.
+	ErrEmpty = errors.New("empty")
+	// ErrTruncated: the file ends too early, or a PEM block in it is damaged. It may be being written.
+	ErrTruncated = errors.New("truncated or damaged")
+	// ErrNothing: neither certificate nor key, request or private key is in it.
+	ErrNothing = errors.New("no certificate and no key in it")
+	// ErrTooManyBlocks: more than 256 PEM blocks.
+	ErrTooManyBlocks = errors.New("more than 256 PEM blocks")
+)
+
+const maxBlocks = 256
+
+// Parse reads one file: PEM with any number of blocks in any order, text around them and either kind of line end, or one
+// structure in DER, told apart by content. PEM blocks of other types are skipped. Private keys are counted and neither
+// decoded nor copied; the caller wipes data afterwards, to which the Content holds no reference.
+//
+// There is no partial Content: one damaged block makes the whole file an error, so that a file caught half-written never
+// takes a key away. The one thing that cannot be seen is a PEM file cut exactly between two blocks, or in the text there:
+// the caller must see it unchanged for a while first.
+//
+// Errors: ErrEmpty, ErrTruncated, ErrNothing, ErrTooManyBlocks, and ErrMalformed or ErrTooLarge wrapped with the number of
+// the block, counted from one.
+func Parse(data []byte) (*Content, error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, ErrEmpty
+	}
+	c := &Content{}
+	read := c.readPEM
+	element := cryptobyte.String(data)
+	switch whole := element.SkipASN1(asn1.SEQUENCE); {
+	case whole && element.Empty():
+		read = c.readDER
+	case bytes.Contains(data, []byte(begin)) || data[0] != byte(asn1.SEQUENCE) || !isBinary(data):
+	case whole:
+		return nil, malformed(fmt.Sprintf("%d octets after the DER structure", len(element)))
+	default:
+		return nil, ErrTruncated
+	}
+	if err := read(data); err != nil {
+		return nil, err
+	}
+	if len(c.Certificates) == 0 && len(c.PublicKeys) == 0 && c.PrivateKeys == 0 {
+		return nil, ErrNothing
+	}
+	return c, nil
+}
+
+func (c *Content) readPEM(data []byte) error {
+	// A file system may show zeros where a crash or a copy left a hole.
+	if bytes.IndexByte(data, 0) >= 0 && bytes.Contains(data, []byte(begin)) {
+		return ErrTruncated
+	}
+	for n := 1; ; n++ {
+		b, rest, err := nextBlock(data)
+		if err != nil || b.label == "" {
+			return err
+		}
+		if n > maxBlocks {
+			return ErrTooManyBlocks
+		}
+		if err := c.addBlock(b); err != nil {
+			return fmt.Errorf("PEM block %d (%.40q): %w", n, b.label, err)
+		}
+		data = rest
+	}
+}
+
+func (c *Content) addBlock(b block) error {
+	switch b.label {
+	case "CERTIFICATE", "X509 CERTIFICATE":
+		return decode(b, ParseCertificate, &c.Certificates)
+	case "TRUSTED CERTIFICATE":
+		return decode(b, parseTrusted, &c.Certificates)
+	case "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST":
+		return decode(b, parseRequest, &c.PublicKeys)
+	case "PUBLIC KEY":
+		return decode(b, parseKey, &c.PublicKeys)
+	case "RSA PUBLIC KEY":
+		return decode(b, wrapRSA, &c.PublicKeys)
+	}
+	if strings.HasSuffix(b.label, "PRIVATE KEY") {
+		c.PrivateKeys++
+	}
+	return nil
+}
+
+// decode parses a block's octets and appends the result to list.
+func decode[T any](b block, parse func([]byte) (*T, error), list *[]*T) error {
+	der, err := b.decode()
+	if err != nil {
+		return err
+	}
+	if len(der) > maxDER {
+		return ErrTooLarge
+	}
+	parsed, err := parse(der)
+	if err == nil {
+		*list = append(*list, parsed)
+	}
+	return err
+}
+
+// parseTrusted reads OpenSSL's TRUSTED CERTIFICATE: a certificate, then what OpenSSL trusts it for. Only the certificate
+// goes over the wire.
+func parseTrusted(der []byte) (*Certificate, error) {
+	_, rest, ok := readSigned(der)
+	if !ok {
+		return nil, malformed("not a certificate")
+	}
+	certificate := der[:len(der)-len(rest)]
+	if !rest.Empty() && (!rest.SkipASN1(asn1.SEQUENCE) || !rest.Empty()) {
+		return nil, malformed("trust settings after the certificate")
+	}
+	return ParseCertificate(certificate)
+}

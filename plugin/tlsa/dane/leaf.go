@@ -1,0 +1,124 @@
+package dane
+
+import (
+	"slices"
+)
+
+// Leaves tells which certificates of a lineage are end-entity certificates, and who issued each.
+//
+// certs come from files that may hold leaves, chain from files that by their role hold issuers only; duplicates do no
+// harm. A certificate of certs that issued another one of the lineage is not a leaf. Nor is one made for a TLS-ALPN-01
+// challenge, nor a CA certificate without DNS names beside a leaf that is no CA: an old intermediate, left while the files
+// of a renewal are being swapped. All others are, several of them too (RSA beside ECDSA), and a lone self-signed
+// certificate although most carry cA.
+//
+// An issuer has the leaf's issuer name and a key that verifies its signature. Where Go cannot verify, the key identifiers
+// decide, or the name alone where they are absent; a signature that fails rejects. A leaf without an issuer here has a nil
+// IssuedBy: it is never guessed (RFC 7671 5.2.2 wants the issuer in the chain that is served).
+//
+// Leaves come in the order of first appearance; of several issuers a verified one, then the first.
+func Leaves(certs, chain []*Certificate) []Leaf {
+	own := distinct(certs)
+	all := distinct(slices.Concat(certs, chain))
+	k := &kin{known: make(map[[2]*Certificate]verdict), left: maxChecks}
+	var found []*Certificate
+	entity := false
+	for _, c := range own {
+		if !c.Challenge && !k.issuedAny(c, all) {
+			found = append(found, c)
+			entity = entity || !c.CA
+		}
+	}
+	var leaves []Leaf
+	for _, c := range found {
+		if !(entity && c.CA && len(c.DNSNames) == 0) {
+			leaves = append(leaves, Leaf{Certificate: c, IssuedBy: k.issuer(c, all)})
+		}
+	}
+	return leaves
+}
+
+// Material is what associations with the leaf are computed from.
+func (l Leaf) Material() Material {
+	m := Material{Leaf: l.Fingerprint, NotAfter: l.NotAfter}
+	if l.IssuedBy != nil {
+		m.Issuer = l.IssuedBy.Fingerprint
+	}
+	return m
+}
+
+// Material is what associations with the bare key are computed from: only those with the SPKI of the leaf.
+func (k *PublicKey) Material() Material { return Material{Leaf: Fingerprint{SPKI: k.SPKI}} }
+
+// distinct drops nil and all but the first copy of each certificate.
+func distinct(certs []*Certificate) []*Certificate {
+	seen := make(map[string]bool, len(certs))
+	var out []*Certificate
+	for _, c := range certs {
+		if c != nil && !seen[c.SHA256] {
+			seen[c.SHA256] = true
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// maxChecks bounds the signature checks of one call: two for each certificate of two full files.
+const maxChecks = 1024
+
+// kin answers who issued whom, checking each signature once.
+type kin struct {
+	known map[[2]*Certificate]verdict
+	left  int
+}
+
+func (k *kin) issuedAny(parent *Certificate, all []*Certificate) bool {
+	return slices.ContainsFunc(all, func(child *Certificate) bool { return k.issued(parent, child) != refuted })
+}
+
+// issuer finds the certificate of all that issued child, nil if there is none.
+func (k *kin) issuer(child *Certificate, all []*Certificate) *Certificate {
+	var likely *Certificate
+	for _, parent := range all {
+		switch k.issued(parent, child) {
+		case verified:
+			return parent
+		case undecided:
+			if likely == nil {
+				likely = parent
+			}
+		}
+	}
+	return likely
+}
+
+// issued tells whether parent issued child: verified, refuted, or undecided where only names and identifiers say so.
+func (k *kin) issued(parent, child *Certificate) verdict {
+	// Certificates of one key are siblings: a self-signed one, reissued, would be its own predecessor's issuer.
+	if parent.Subject != child.Issuer || parent.SPKI == child.SPKI {
+		return refuted
+	}
+	v, ok := k.known[[2]*Certificate{parent, child}]
+	if !ok {
+		v = k.judge(parent, child)
+		k.known[[2]*Certificate{parent, child}] = v
+	}
+	return v
+}
+
+func (k *kin) judge(parent, child *Certificate) verdict {
+	if frame, _, ok := readSigned(child.raw); ok && k.left > 0 {
+		k.left--
+		if v := frame.check(parent.SPKI); v != undecided {
+			return v
+		}
+	}
+	likely := child.Subject != child.Issuer // else it most likely signed itself
+	if child.AuthorityKeyID != "" && parent.SubjectKeyID != "" {
+		likely = child.AuthorityKeyID == parent.SubjectKeyID
+	}
+	if !likely {
+		return refuted
+	}
+	return undecided
+}
