@@ -1,0 +1,189 @@
+package zone
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/miekg/dns"
+)
+
+func association(data byte) dane.Association {
+	return dane.Association{
+		Combination: dane.Combination{Usage: dane.DANEEE, Selector: dane.SPKI, MatchingType: dane.SHA256},
+		Data:        string([]byte{31: data}),
+	}
+}
+
+func entry(t *testing.T, table *Table, name string) Entry {
+	t.Helper()
+	e, _ := table.Lookup(name)
+	return e
+}
+
+func TestOwnerBringsItsAncestorsIntoBeing(t *testing.T) {
+	var table Table
+	w := NewWriter(&table)
+	set := NewSet([]dane.Association{association(1)}, 300)
+	w.Set("_25._tcp.mail.example.org.", "mail.example.org.", "example.org.", set)
+	if _, ok := table.Lookup("_25._tcp.mail.example.org."); ok {
+		t.Error("an owner shows before Flush")
+	}
+	w.Flush()
+	want := map[string]Entry{
+		"_25._tcp.mail.example.org.": {Owner: true, Ours: true, Set: set},
+		"_tcp.mail.example.org.":     {Ours: true},
+		"mail.example.org.":          {Above: true},
+		"example.org.":               {},
+		"org.":                       {},
+		"_26._tcp.mail.example.org.": {},
+	}
+	for name, e := range want {
+		if got := entry(t, &table, name); got != e {
+			t.Errorf("%s: got %+v, want %+v", name, got, e)
+		}
+	}
+}
+
+func TestOwnerAtTheApexStopsThere(t *testing.T) {
+	var table Table
+	w := NewWriter(&table)
+	w.Set("_443._tcp.example.org.", "example.org.", "example.org.", NewSet(nil, 300))
+	w.Set("mx1._dane.example.org.", "mx1._dane.example.org.", "example.org.", NewSet(nil, 300))
+	w.Flush()
+	if e := entry(t, &table, "_tcp.example.org."); !e.Ours {
+		t.Error("_tcp.example.org. is not ours")
+	}
+	if e, ok := table.Lookup("example.org."); ok {
+		t.Errorf("the apex is in the table: %+v", e)
+	}
+	if e := entry(t, &table, "mx1._dane.example.org."); !e.Owner || e.Ours || !e.Above {
+		t.Errorf("an owner under _dane is %+v, want an owner whose other types stay the zone's", e)
+	}
+	if e := entry(t, &table, "_dane.example.org."); e.Ours || !e.Above {
+		t.Errorf("_dane is %+v", e)
+	}
+}
+
+func TestSharedAncestorStaysUntilItsLastOwnerGoes(t *testing.T) {
+	var table Table
+	w := NewWriter(&table)
+	set := NewSet([]dane.Association{association(1)}, 300)
+	for _, owner := range []string{"_25._tcp.mail.example.org.", "_465._tcp.mail.example.org."} {
+		w.Set(owner, "mail.example.org.", "example.org.", set)
+	}
+	w.Set("_25._tcp.mail.example.org.", "mail.example.org.", "example.org.", NewSet(nil, 60))
+	w.Set("_25._tcp.mail.example.org.", "mail.example.org.", "example.org.", nil)
+	w.Flush()
+	if _, ok := table.Lookup("_25._tcp.mail.example.org."); ok {
+		t.Error("an owner that was taken out is still there")
+	}
+	if e := entry(t, &table, "_tcp.mail.example.org."); !e.Ours {
+		t.Error("the ancestor went with the first of its two owners")
+	}
+	w.Set("_465._tcp.mail.example.org.", "mail.example.org.", "example.org.", nil)
+	w.Flush()
+	for _, name := range []string{"_465._tcp.mail.example.org.", "_tcp.mail.example.org.", "mail.example.org."} {
+		if e, ok := table.Lookup(name); ok {
+			t.Errorf("%s is left behind: %+v", name, e)
+		}
+	}
+	if len(w.below) != 0 {
+		t.Errorf("the writer remembers %d names of an empty table", len(w.below))
+	}
+}
+
+func TestRecordsAreTheCallersOwn(t *testing.T) {
+	set := NewSet([]dane.Association{association(1), association(2)}, 300)
+	first := set.RRs("_25._tcp.mail.example.org.")
+	first[0].Header().Ttl = 1
+	first[1].(*dns.TLSA).Certificate = "00"
+	_ = append(first[:1], &dns.A{})
+	want := []string{
+		"_25._tcp.mail.example.org.\t300\tIN\tTLSA\t3 1 1 0000000000000000000000000000000000000000000000000000000000000001",
+		"_25._tcp.mail.example.org.\t300\tIN\tTLSA\t3 1 1 0000000000000000000000000000000000000000000000000000000000000002",
+	}
+	var got []string
+	for _, rr := range set.RRs("_25._tcp.mail.example.org.") {
+		got = append(got, rr.String())
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("a caller changed the set of the next one (-want +got):\n%s", diff)
+	}
+}
+
+func TestQueriesSeeOldOrNewNeverAMix(t *testing.T) {
+	var table Table
+	w := NewWriter(&table)
+	const owner = "_25._tcp.mail.example.org."
+	set := func(n int) *Set {
+		as := make([]dane.Association, n)
+		for i := range as {
+			as[i] = association(byte(n))
+		}
+		return NewSet(as, uint32(n))
+	}
+	w.Set(owner, "mail.example.org.", "example.org.", set(1))
+	w.Flush()
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for range 2 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				e, ok := table.Lookup(owner)
+				if !ok {
+					t.Error("the owner was missing for a moment")
+					return
+				}
+				rrs := e.Set.RRs(owner)
+				for _, rr := range rrs {
+					if int(rr.Header().Ttl) != len(rrs) {
+						t.Errorf("a mix: %d records with TTL %d", len(rrs), rr.Header().Ttl)
+						return
+					}
+				}
+			}
+		})
+	}
+	for i := range 2000 {
+		w.Set(owner, "mail.example.org.", "example.org.", set(1+i%5))
+		w.Set(fmt.Sprintf("_%d._tcp.mail.example.org.", 1000+i), "mail.example.org.", "example.org.", set(1))
+		w.Flush()
+	}
+	close(stop)
+	wg.Wait()
+}
+
+func BenchmarkLookup(b *testing.B) {
+	for _, owners := range []int{1000, 1000000} {
+		b.Run(fmt.Sprint(owners), func(b *testing.B) {
+			var table Table
+			w := NewWriter(&table)
+			set := NewSet([]dane.Association{association(1)}, 300)
+			names := make([]string, owners)
+			for i := range names {
+				host := fmt.Sprintf("h%d.example.org.", i/4)
+				names[i] = fmt.Sprintf("_%d._tcp.%s", 1+i%4, host)
+				w.Set(names[i], host, "example.org.", set)
+			}
+			w.Flush()
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				i = (i + 7919) % owners
+				if _, ok := table.Lookup(names[i]); !ok {
+					b.Fatal("missing")
+				}
+			}
+		})
+	}
+}
