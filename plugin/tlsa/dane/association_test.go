@@ -160,7 +160,7 @@ func TestFixturesGiveWhatOpenSSLComputes(t *testing.T) {
 }
 
 func TestCanonicalIsSortedOnceAndFresh(t *testing.T) {
-	any := rapid.SliceOf(rapid.Custom(func(t *rapid.T) Association {
+	some := rapid.SliceOf(rapid.Custom(func(t *rapid.T) Association {
 		return Association{
 			Combination{
 				Usage(rapid.Uint8Range(0, 3).Draw(t, "usage")),
@@ -171,7 +171,7 @@ func TestCanonicalIsSortedOnceAndFresh(t *testing.T) {
 		}
 	}))
 	rapid.Check(t, func(t *rapid.T) {
-		in := any.Draw(t, "associations")
+		in := some.Draw(t, "associations")
 		before := slices.Clone(in)
 		got := Canonical(in)
 		for i := 1; i < len(got); i++ {

@@ -8,29 +8,48 @@ import (
 	"testing"
 )
 
+// failures are files that give an error and nothing else.
+type failures map[string]struct {
+	file string
+	want error
+}
+
+func (rows failures) run(t *testing.T) {
+	t.Helper()
+	for claim, row := range rows {
+		got, err := Parse([]byte(row.file))
+		if got != nil || !errors.Is(err, row.want) {
+			t.Errorf("%s: got %v, %v, want %v", claim, got, err, row.want)
+		}
+	}
+}
+
+func TestFileWithoutKeysIsNothing(t *testing.T) {
+	failures{
+		"no octets":                         {"", ErrEmpty},
+		"a line feed, as acme.sh leaves it": {"\n", ErrEmpty},
+		"white space":                       {" \r\n\t\n", ErrEmpty},
+		"zeros":                             {strings.Repeat("\x00", 4096), ErrNothing},
+		"a text":                            {"see the wiki\n", ErrNothing},
+		"a text that starts with a 0":       {"0 1 2 3\n", ErrNothing},
+		"a number":                          {"01\n", ErrNothing},
+		"an SSH2 key":                       {"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----\n", ErrNothing},
+		"only blocks that are nobody's":     {string(encode("EC PARAMETERS", []byte{6, 0})), ErrNothing},
+		"a PGP key":                         {string(encode("PGP PRIVATE KEY BLOCK", nil)), ErrNothing},
+	}.run(t)
+}
+
 func TestDamageAnywhereMakesTheWholeFileAnError(t *testing.T) {
 	good := string(issue(t, "mail", p256Key(t), nil).pem())
 	const begin, end = "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n"
-	for claim, row := range map[string]struct {
-		file string
-		want error
-	}{
-		"no octets":                          {"", ErrEmpty},
-		"a line feed, as acme.sh leaves it":  {"\n", ErrEmpty},
-		"white space":                        {" \r\n\t\n", ErrEmpty},
-		"zeros":                              {strings.Repeat("\x00", 4096), ErrNothing},
-		"a text":                             {"see the wiki\n", ErrNothing},
-		"a text that starts with a 0":        {"0 1 2 3\n", ErrNothing},
-		"a number":                           {"01\n", ErrNothing},
-		"an SSH2 key":                        {"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----\n", ErrNothing},
-		"only blocks that are nobody's":      {string(encode("EC PARAMETERS", []byte{6, 0})), ErrNothing},
-		"a PGP key":                          {string(encode("PGP PRIVATE KEY BLOCK", nil)), ErrNothing},
+	failures{
 		"no END":                             {begin + "AAAA\n", ErrTruncated},
 		"no END, then a good block":          {begin + "AAAA\n" + good, ErrTruncated},
 		"no END, after a good block":         {good + begin + "AAAA\n", ErrTruncated},
 		"no END of a private key":            {good + "-----BEGIN PRIVATE KEY-----\nAAAA\n", ErrTruncated},
 		"no END of a block that is nobody's": {"-----BEGIN OTHER-----\nAAAA\n" + good, ErrTruncated},
 		"an END of another type":             {begin + "AAAA\n-----END PUBLIC KEY-----\n" + good, ErrTruncated},
+		"an END of another type, of a key":   {"-----BEGIN PRIVATE KEY-----\nAAAA\n" + end + good, ErrTruncated},
 		"an END without BEGIN":               {"AAAA\n" + end + good, ErrTruncated},
 		"an END without BEGIN at the end":    {good + "AAAA\n" + end, ErrTruncated},
 		"an END and no BEGIN at all":         {"AAAA\n" + end, ErrTruncated},
@@ -47,7 +66,15 @@ func TestDamageAnywhereMakesTheWholeFileAnError(t *testing.T) {
 		"an indented block":                  {"  " + strings.ReplaceAll(good, "\n", "\n  "), ErrTruncated},
 		"an indented BEGIN":                  {"\t" + good, ErrTruncated},
 		"a byte order mark":                  {"\ufeff" + good, ErrTruncated},
+		"a byte order mark, and no END":      {"\ufeff" + good[:99], ErrTruncated},
 		"bare carriage returns":              {strings.ReplaceAll(good, "\n", "\r"), ErrTruncated},
+	}.run(t)
+}
+
+func TestBlockWithSomethingElseInItIsMalformed(t *testing.T) {
+	good := string(issue(t, "mail", p256Key(t), nil).pem())
+	const begin, end = "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n"
+	failures{
 		"an empty block":                     {begin + end + good, ErrMalformed},
 		"a block with something else in it":  {good + string(encode("CERTIFICATE", []byte("0\x00"))), ErrMalformed},
 		"a public key that is none":          {string(encode("PUBLIC KEY", []byte{5, 0})), ErrMalformed},
@@ -57,12 +84,7 @@ func TestDamageAnywhereMakesTheWholeFileAnError(t *testing.T) {
 		"a certificate called a request":     {string(encode("CERTIFICATE REQUEST", wellFormed(t).der())), ErrMalformed},
 		"a trusted certificate that is none": {string(encode("TRUSTED CERTIFICATE", wellFormed(t).spki)), ErrMalformed},
 		"a block over 64 KiB":                {string(encode("PUBLIC KEY", make([]byte, maxDER+1))), ErrTooLarge},
-	} {
-		got, err := Parse([]byte(row.file))
-		if got != nil || !errors.Is(err, row.want) {
-			t.Errorf("%s: got %v, %v, want %v", claim, got, err, row.want)
-		}
-	}
+	}.run(t)
 }
 
 func TestErrorNamesTheBlock(t *testing.T) {

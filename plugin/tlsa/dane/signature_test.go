@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"math/big"
 	"testing"
@@ -68,8 +69,8 @@ func TestWhatGoCannotVerifyIsUndecided(t *testing.T) {
 	must(t, content, err)
 	rsaOf := func(bits uint) string {
 		modulus := new(big.Int).Lsh(big.NewInt(1), bits-1)
-		public, err := wrapRSA(sequence(element(2, []byte{0}, modulus.SetBit(modulus, 0, 1).Bytes()), []byte{2, 1, 3}))
-		return must(t, public, err).SPKI
+		spki, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: modulus.SetBit(modulus, 0, 1), E: 3})
+		return string(must(t, spki, err))
 	}
 	ecdh := string(key("\x2b\x65\x6e")) // X25519 makes no signatures
 	for claim, row := range map[string]struct {
