@@ -1,0 +1,105 @@
+package rollover
+
+import (
+	"slices"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+)
+
+// associate makes the RRset what the keys, the pins and the zone need (rule 1).
+func (d *decider) associate() {
+	needed := map[dane.Association]bool{}
+	for _, k := range d.keys {
+		for _, a := range d.computed(k) {
+			needed[a] = true
+		}
+	}
+	for _, f := range d.t.Fixed {
+		needed[f.Association] = true
+	}
+	if len(needed) == 0 && len(d.t.Associations) > 0 && !d.withdrew {
+		return // only the operator takes an owner's last association, whatever led here (I2)
+	}
+	none := d.t.NoneSince
+	first := len(d.t.Associations) == 0 && !none.IsZero() && none.Left(d.p.holdFor(d.t.largestTTL()), d.now) <= 0
+	d.t.Associations = slices.DeleteFunc(d.t.Associations, func(t Times) bool {
+		known := needed[t.Association]
+		delete(needed, t.Association)
+		return !known
+	})
+	for a := range needed {
+		d.t.Associations = append(d.t.Associations, Times{Association: a, First: first})
+	}
+	slices.SortFunc(d.t.Associations, func(a, b Times) int { return a.Compare(b.Association) })
+	switch {
+	case len(d.t.Associations) > 0:
+		d.t.NoneSince = Stamp{}
+	case none.IsZero() && (d.o.Known || d.withdrew):
+		d.t.NoneSince = d.now
+	}
+	if len(d.t.Associations) == 0 {
+		d.t.Associations = nil
+	}
+}
+
+// ready marks what every cache has by now (rule 2), and ends the ungated time of the keys that have waited for it. What a
+// combination that enters later has to wait for puts nobody at risk.
+func (d *decider) ready() {
+	for i := range d.t.Associations {
+		a := &d.t.Associations[i]
+		if a.ReadyAt.IsZero() && !a.PublishedAt.IsZero() && d.holdLeft(a) <= 0 {
+			a.ReadyAt = d.now
+		}
+	}
+	for _, k := range d.keys {
+		k.Ungated = k.Ungated && !d.safe(k)
+	}
+}
+
+// holdLeft is how long the served association a must still wait to be Ready.
+func (d *decider) holdLeft(a *Times) time.Duration {
+	if a.First {
+		return 0
+	}
+	return a.PublishedAt.Left(d.p.holdFor(a.PublishedTTL), d.now)
+}
+
+// gate finds the keys that became Active before all of their associations were Ready: the one unsafe event (design 1).
+func (d *decider) gate() {
+	for _, k := range d.keys {
+		if k.fresh && !k.Initial {
+			k.Ungated = !d.safe(k)
+		}
+	}
+}
+
+// safe tells whether k may be in use: all of its associations are known, and gated.
+func (d *decider) safe(k *key) bool {
+	return !slices.ContainsFunc(d.t.Combinations, func(c dane.Combination) bool {
+		a, err := k.Material.Association(c)
+		return err != nil || !d.gated(a)
+	})
+}
+
+// gated tells whether it is safe that a is needed now: it is Ready, or it already was Active and nothing was wrong with that.
+func (d *decider) gated(a dane.Association) bool {
+	i := slices.IndexFunc(d.t.Associations, func(t Times) bool { return t.Association == a })
+	if i >= 0 && (d.t.Associations[i].First || !d.t.Associations[i].ReadyAt.IsZero()) {
+		return true
+	}
+	return slices.ContainsFunc(d.keys, func(k *key) bool {
+		return k.was && !k.Ungated && slices.Contains(associations(&k.Key, d.t.Combinations), a)
+	})
+}
+
+// associations gives those of k that can be computed.
+func associations(k *Key, cs []dane.Combination) []dane.Association {
+	var as []dane.Association
+	for _, c := range cs {
+		if a, err := k.Material.Association(c); err == nil {
+			as = append(as, a)
+		}
+	}
+	return as
+}

@@ -1,0 +1,250 @@
+package rollover
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+)
+
+// An Answer is the kind of answer that the owner's TLSA query gets.
+type Answer int
+
+// The answers of design 5.
+const (
+	Unknown Answer = iota // nothing can be known: SERVFAIL, never a false denial
+	None                  // read in full, and there is no certificate: NODATA
+	Records               // the RRset
+)
+
+// A Decision is what follows for one owner.
+type Decision struct {
+	// Timeline is the owner's next one; it shares nothing that may change with the one given.
+	Timeline Timeline
+	// Changed: Timeline differs and must be recorded before anything of the decision is shown.
+	Changed bool
+	Answer  Answer
+	// RRset is in canonical order without duplicates; empty unless Answer is Records.
+	RRset       []dane.Association
+	Problems    []Problem
+	Transitions []Transition
+	// Next is how long after now the next change is due by itself; 0: none is.
+	Next time.Duration
+}
+
+type decider struct {
+	t   Timeline
+	o   Observation
+	p   Policy
+	now Stamp
+
+	keys     []*key                      // t.Keys while they are worked on
+	withdrew bool                        // the operator took something out of the Corefile
+	why      map[dane.Fingerprint]string // the evidence on which keys were retired
+	problems []Problem
+}
+
+// A key is a timeline's key with what this decision has found out about it.
+type key struct {
+	Key
+	was   bool // it was Active before
+	seen  bool // some place holds it now
+	fresh bool // it has just become Active
+}
+
+// mostPasses bounds how often the rules are applied at one instant; two or three times are usual after a change.
+const mostPasses = 8
+
+// Decide applies the rules of design 4 to one owner. It is total: any timeline and observation give a decision.
+func Decide(t Timeline, o Observation, p Policy, now Stamp) Decision {
+	d := decider{t: t.Clone(), o: o.canonical(), p: p, now: now, why: map[dane.Fingerprint]string{}}
+	d.clamp()
+	d.countTTL()
+	// What one rule has changed may let another act. All that is due now happens now, so that deciding once more changes nothing.
+	for before, pass := t, 0; pass < mostPasses; pass++ {
+		d.apply()
+		if reflect.DeepEqual(before, d.t) {
+			break
+		}
+		before = d.t.Clone()
+	}
+	if d.t.ObservedAt.IsZero() && d.o.Known {
+		d.t.ObservedAt = d.now
+	}
+	return d.decision(t)
+}
+
+// apply lets each rule act once.
+func (d *decider) apply() {
+	d.keys, d.problems = d.keys[:0], nil
+	for _, k := range d.t.Keys {
+		d.keys = append(d.keys, &key{Key: k, was: k.active()})
+	}
+	d.observe()
+	d.fix()
+	d.retire()
+	d.remove()
+	d.ready()
+	d.combine()
+	d.associate()
+	d.gate()
+	d.settle()
+}
+
+// settle writes the keys back, with whole certificates only where `x 0 0` needs them (rule 6).
+func (d *decider) settle() {
+	full := func(c dane.Combination) bool { return c.Selector == dane.Cert && c.MatchingType == dane.Full }
+	whole := slices.ContainsFunc(d.t.Combinations, full) || slices.ContainsFunc(d.p.Combinations, full)
+	d.t.Keys = nil
+	for _, k := range d.keys {
+		if !whole {
+			k.Material.Leaf.DER, k.Material.Issuer.DER = "", ""
+		}
+		d.t.Keys = append(d.t.Keys, k.Key)
+	}
+}
+
+func (d *decider) decision(before Timeline) Decision {
+	answer := Unknown
+	if len(d.t.Associations) > 0 {
+		answer = Records
+	} else if d.o.Known || !d.t.NoneSince.IsZero() {
+		answer = None
+	}
+	if answer == None && len(d.p.Combinations) > 0 {
+		d.problem(NoCertificate, "no certificate for it in the watched directories; its TLSA query is answered with NODATA")
+	}
+	slices.SortFunc(d.problems, func(a, b Problem) int { return cmp.Or(cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Text, b.Text)) })
+	return Decision{
+		Timeline:    d.t,
+		Changed:     !reflect.DeepEqual(before, d.t),
+		Answer:      answer,
+		RRset:       d.t.RRset(),
+		Problems:    slices.Compact(d.problems),
+		Transitions: d.transitions(before),
+		Next:        d.next(),
+	}
+}
+
+// RRset gives the published associations in canonical order.
+func (t *Timeline) RRset() []dane.Association {
+	rrset := make([]dane.Association, len(t.Associations))
+	for i, a := range t.Associations {
+		rrset[i] = a.Association
+	}
+	return rrset
+}
+
+// Served records that the RRset of t is being served from now on: Tpub of what had none (rule 2). It tells whether anything
+// changed; then the caller decides again, because only now the wait for Ready can be told.
+func Served(t Timeline, now Stamp) (Timeline, bool) {
+	changed := false
+	t.Associations = slices.Clone(t.Associations)
+	for i := range t.Associations {
+		a := &t.Associations[i]
+		if !a.PublishedAt.IsZero() {
+			continue
+		}
+		a.PublishedAt, a.PublishedTTL, changed = now, t.largestTTL(), true
+	}
+	return t, changed
+}
+
+// Clone gives a timeline that shares no slice with t.
+func (t Timeline) Clone() Timeline {
+	t.OldTTLs = slices.Clone(t.OldTTLs)
+	t.Combinations = slices.Clone(t.Combinations)
+	t.Keys = slices.Clone(t.Keys)
+	for i := range t.Keys {
+		t.Keys[i].Places = slices.Clone(t.Keys[i].Places)
+	}
+	t.Fixed = slices.Clone(t.Fixed)
+	t.Associations = slices.Clone(t.Associations)
+	return t
+}
+
+// clamp brings every event back that lies in the future (rule 4).
+func (d *decider) clamp() {
+	back := func(s *Stamp) { *s = s.clamp(d.now) }
+	back(&d.t.ObservedAt)
+	back(&d.t.NoneSince)
+	for i := range d.t.OldTTLs {
+		back(&d.t.OldTTLs[i].Until)
+	}
+	for i := range d.t.Keys {
+		k := &d.t.Keys[i]
+		back(&k.SeenAt)
+		back(&k.ActiveAt)
+		back(&k.RetiredAt)
+	}
+	for i := range d.t.Fixed {
+		back(&d.t.Fixed[i].RetiredAt)
+	}
+	for i := range d.t.Associations {
+		back(&d.t.Associations[i].PublishedAt)
+		back(&d.t.Associations[i].ReadyAt)
+	}
+}
+
+// countTTL keeps the larger TTLs of the past for as long as a cache may count by them (rule 2).
+func (d *decider) countTTL() {
+	if old := d.t.TTL; old > d.p.TTL {
+		d.t.OldTTLs = append(d.t.OldTTLs, TTLUse{TTL: old, Until: d.now})
+	}
+	d.t.TTL = d.p.TTL
+	d.t.OldTTLs = slices.DeleteFunc(d.t.OldTTLs, func(u TTLUse) bool {
+		return u.TTL <= d.t.TTL || u.left(d.now) <= 0
+	})
+	if len(d.t.OldTTLs) == 0 {
+		d.t.OldTTLs = nil
+	}
+}
+
+// left is how long a cache may still count by u.
+func (u TTLUse) left(now Stamp) time.Duration {
+	return u.Until.Left(time.Duration(u.TTL)*time.Second, now)
+}
+
+// largestTTL is the largest TTL, in seconds, by which a cache may count today.
+func (t *Timeline) largestTTL() uint32 {
+	largest := t.TTL
+	for _, u := range t.OldTTLs {
+		largest = max(largest, u.TTL)
+	}
+	return largest
+}
+
+// next is how long after now the next change is due by itself (see Decision).
+func (d *decider) next() time.Duration {
+	var next time.Duration
+	due := func(after time.Duration) {
+		if after > 0 && (next == 0 || after < next) {
+			next = after
+		}
+	}
+	for i := range d.t.Associations {
+		if a := &d.t.Associations[i]; a.ReadyAt.IsZero() && !a.PublishedAt.IsZero() {
+			due(d.holdLeft(a))
+		}
+	}
+	for i := range d.t.Keys {
+		if k := &d.t.Keys[i]; !k.RetiredAt.IsZero() {
+			due(d.graceLeft(k))
+		}
+	}
+	for _, f := range d.t.Fixed {
+		if !f.RetiredAt.IsZero() {
+			due(f.RetiredAt.Left(d.p.graceFor(f.RetiredTTL), d.now))
+		}
+	}
+	for _, u := range d.t.OldTTLs {
+		due(u.left(d.now))
+	}
+	return next
+}
+
+func (d *decider) problem(r Reason, text string) {
+	d.problems = append(d.problems, Problem{Reason: r, Text: text})
+}

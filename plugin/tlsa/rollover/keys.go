@@ -1,0 +1,167 @@
+package rollover
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+)
+
+// maxKeys is how many keys an owner may have before newcomers are refused (rule 7).
+const maxKeys = 12
+
+// observe brings the keys up to date with what the directories hold (rule 1).
+func (d *decider) observe() {
+	if len(d.p.Combinations) == 0 {
+		// Every `name` line of the owner is gone: what stood behind it is withdrawn (rule 8), pins and zone records stay.
+		d.withdrew = d.withdrew || len(d.keys) > 0 || len(d.p.Pins) == 0
+		d.keys = nil
+		return
+	}
+	var newcomers []Seen
+	for _, s := range d.o.Seen {
+		if k := d.find(s.Material); k != nil {
+			d.meet(k, s)
+		} else {
+			newcomers = append(newcomers, s)
+		}
+	}
+	// What is installed comes before what is staged, and what must be admitted before what may be refused.
+	slices.SortStableFunc(newcomers, func(a, b Seen) int { return cmp.Compare(d.rank(a), d.rank(b)) })
+	for _, s := range newcomers {
+		if !d.admitted(s) {
+			d.problem(TooManyKeys, fmt.Sprintf("%q of lineage %s is not published: the owner has %d keys already; "+
+				"remove certificates that are not in use, or give the owner its lineages by `from`",
+				s.Places[0].File, s.Lineage, maxKeys))
+			continue
+		}
+		k := &key{Key: Key{SeenAt: d.now}}
+		d.keys = append(d.keys, k)
+		d.meet(k, s)
+	}
+}
+
+// find gives the timeline's key for m, nil if it has none. The one with the very same issuer is preferred, then one that is
+// not retired.
+func (d *decider) find(m dane.Material) *key {
+	var near *key
+	for _, k := range d.keys {
+		switch {
+		case !same(k.Material, m):
+		case sameFingerprint(k.Material.Issuer, m.Issuer):
+			return k
+		case near == nil || !near.RetiredAt.IsZero() && k.RetiredAt.IsZero():
+			near = k
+		}
+	}
+	return near
+}
+
+// meet records that the key k stands where s says.
+func (d *decider) meet(k *key, s Seen) {
+	returned := !k.RetiredAt.IsZero()
+	k.seen = true
+	k.Places, k.Frozen = d.places(k, s.Places)
+	k.Material, k.Lineage = merge(k.Material, s.Material), s.Lineage
+	k.RetiredAt, k.RetiredTTL = Stamp{}, 0
+	switch {
+	case !k.installed():
+		k.ActiveAt = Stamp{}
+	case returned || k.ActiveAt.IsZero():
+		k.ActiveAt, k.fresh = d.now, true
+		k.Initial = k.Initial || d.t.ObservedAt.IsZero()
+	}
+}
+
+// places gives the places of k, which stands in those of now, and whether it stays frozen. An older place still counts unless
+// there is evidence that it needs the key no more (rule 3): another leaf, or, where the key is installed elsewhere, its absence.
+func (d *decider) places(k *key, now []Place) (places []Place, frozen bool) {
+	installed := !allStaged(now)
+	places = slices.Clone(now)
+	for _, p := range k.Places {
+		if slices.ContainsFunc(now, func(q Place) bool { return q.File == p.File }) {
+			continue
+		}
+		f := d.o.state(p)
+		lost := !p.Staged && (f.Lost || k.Frozen)
+		switch f.of(k.Material) {
+		case replaced:
+			continue
+		case vanished:
+			if p.Staged || installed && !lost {
+				continue
+			}
+		}
+		places, frozen = append(places, p), frozen || lost
+	}
+	return canonicalPlaces(places), frozen
+}
+
+// merge gives what is seen now, with what it does not tell and was known before.
+func merge(known, seen dane.Material) dane.Material {
+	if seen.Issuer.SPKI == "" {
+		seen.Issuer = known.Issuer
+	}
+	seen.Leaf.DER = cmp.Or(seen.Leaf.DER, known.Leaf.DER)
+	seen.Issuer.DER = cmp.Or(seen.Issuer.DER, known.Issuer.DER)
+	return seen
+}
+
+// installed tells whether a certificate in a `certs` directory is, or may still be, this key's.
+func (k *Key) installed() bool { return !allStaged(k.Places) }
+
+func (k *Key) active() bool {
+	return !k.ActiveAt.IsZero() && k.RetiredAt.IsZero() && k.installed()
+}
+
+func (o *Observation) state(p Place) FileState {
+	if f, ok := o.Files[p.File]; ok {
+		return f
+	}
+	return FileState{Doubt: true}
+}
+
+// rank orders newcomers: those that are never refused, other installed ones, staged ones.
+func (d *decider) rank(s Seen) int {
+	if allStaged(s.Places) {
+		return 2
+	}
+	served := slices.ContainsFunc(d.keys, func(k *key) bool {
+		return slices.ContainsFunc(k.Places, func(p Place) bool {
+			return !p.Staged && slices.ContainsFunc(s.Places, func(q Place) bool { return !q.Staged && p.Lineage == q.Lineage })
+		})
+	})
+	if s.Named || served || d.t.ObservedAt.IsZero() && len(d.t.Keys) == 0 {
+		return 0
+	}
+	return 1
+}
+
+func allStaged(places []Place) bool {
+	return !slices.ContainsFunc(places, func(p Place) bool { return !p.Staged })
+}
+
+// admitted applies the limit of rule 7. Keys with the same associations count once.
+func (d *decider) admitted(s Seen) bool {
+	if len(d.keys) < maxKeys || d.rank(s) == 0 {
+		return true
+	}
+	sets := map[string]bool{}
+	for _, k := range d.keys {
+		sets[d.fingerprint(k.Material)] = true
+	}
+	return len(sets) < maxKeys || sets[d.fingerprint(s.Material)]
+}
+
+func (d *decider) fingerprint(m dane.Material) string {
+	var b strings.Builder
+	for _, c := range d.p.Combinations {
+		if a, err := m.Association(c); err == nil {
+			b.WriteString(a.Data)
+		}
+		b.WriteByte('|')
+	}
+	return b.String()
+}
