@@ -1,0 +1,73 @@
+package certdir
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// bigTree makes a certbot tree of n lineages.
+func bigTree(b *testing.B, n int) (dir string) {
+	dir = b.TempDir()
+	p := newPKI(b)
+	c := p.issue("a")
+	files := map[string][]byte{"cert": []byte(c.cert), "privkey": []byte(c.key), "chain": []byte(p.chain), "fullchain": []byte(c.fullchain)}
+	for i := range n {
+		name := fmt.Sprintf("host%06d.example.org", i)
+		live, archive := filepath.Join(dir, "live", name), filepath.Join(dir, "archive", name)
+		ok(b, os.MkdirAll(live, 0o755))
+		ok(b, os.MkdirAll(archive, 0o755))
+		for kind, data := range files {
+			ok(b, os.WriteFile(archive+"/"+kind+"1.pem", data, 0o600))
+			ok(b, os.Symlink("../../archive/"+name+"/"+kind+"1.pem", live+"/"+kind+".pem"))
+		}
+	}
+	return dir
+}
+
+func heapInUse() float64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}
+
+func BenchmarkSweepOfUnchangedLineages(b *testing.B) {
+	for _, n := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			dir := bigTree(b, n)
+			before, at := heapInUse(), time.Now()
+			w := New(Config{Certs: []string{dir + "/live"}, Rescan: time.Minute, Quiet: time.Second, MaxQuiet: time.Second})
+			found := w.Sweep()
+			first := time.Since(at)
+			if len(found.Lineages) != n {
+				b.Fatalf("%d lineages", len(found.Lineages))
+			}
+			held := heapInUse() - before
+			busy, sweeps := cpu(b), 0
+			for b.Loop() {
+				sweeps++
+				if again := w.Sweep(); len(again.Lineages) != 0 {
+					b.Fatalf("%d lineages changed", len(again.Lineages))
+				}
+			}
+			b.ReportMetric((cpu(b)-busy).Seconds()/float64(sweeps), "cpu-s/op")
+			b.ReportMetric(first.Seconds(), "first-s")
+			b.ReportMetric(held/float64(n), "B/lineage")
+			runtime.KeepAlive(found)
+		})
+	}
+}
+
+// cpu is the processor time of this process, which other work on the machine does not lengthen.
+func cpu(b *testing.B) time.Duration {
+	var u unix.Rusage
+	ok(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

@@ -1,0 +1,70 @@
+package certdir
+
+import (
+	"maps"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// shadowTree puts every file at or below a directory that cannot be read in doubt: what they held last stands (design 4.4).
+func (s *scan) shadowTree(d *dir, why *rollover.Problem) {
+	d.root.fail(why)
+	s.shadowAll(d, []rollover.Problem{*why})
+}
+
+func (s *scan) shadowAll(d *dir, why []rollover.Problem) {
+	d.epoch = s.epoch
+	for _, l := range d.lineages {
+		s.shadow(l, why)
+	}
+	for _, sub := range d.subs {
+		s.shadowAll(sub, why)
+	}
+}
+
+func (s *scan) shadow(l *lineage, why []rollover.Problem) {
+	l.epoch = s.epoch
+	s.w.marks.drop(l)
+	if l.shadow = true; l.shown == nil {
+		return
+	}
+	next := *l.shown
+	next.Files = make(map[string]File, len(l.shown.Files))
+	for path := range l.shown.Files {
+		next.Files[path] = File{Doubt: true, Problems: why}
+	}
+	s.show(l, &next)
+}
+
+// vanish deals with a directory that is no longer there, while its root may be.
+func (s *scan) vanish(d *dir) {
+	for _, l := range d.lineages {
+		s.settle(l, s.known(l, nil))
+	}
+	for name, sub := range d.subs {
+		if s.vanish(sub); sub.empty() {
+			s.bury(sub, name)
+		}
+	}
+}
+
+// bury drops a directory in which nothing is left.
+func (s *scan) bury(d *dir, name string) {
+	d.dead = true
+	s.w.marks.drop(d)
+	s.w.unlisten(d, d.hops)
+	delete(d.parent.subs, name)
+}
+
+// show hands out a lineage if it differs from what was handed out before.
+func (s *scan) show(l *lineage, next *Lineage) {
+	if l.shown != nil && l.shown.equal(next) {
+		return
+	}
+	l.shown = next
+	s.found = append(s.found, next)
+}
+
+func (l *Lineage) equal(o *Lineage) bool {
+	return l.PrivateKey == o.PrivateKey && maps.EqualFunc(l.Files, o.Files, File.equal) && equalLeaves(l.Leaves, o.Leaves)
+}

@@ -1,0 +1,181 @@
+package certdir
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const maxHops = 16
+
+// A target is where a path leads.
+type target struct {
+	info
+	// real is the path without links; empty if it leads nowhere, which err explains.
+	real string
+	err  error
+	// hops are the links on the way, and behind them the end, there or not: what happens to them happens to the path.
+	hops []string
+	// open is a directory, of a link or of the end behind one, that anyone may write to; empty if there is none.
+	open string
+}
+
+// A trail is a path on its way to its target: rest is still to go from at, a directory without links.
+type trail struct {
+	target
+	s        *scan
+	at, rest string
+	links    int
+	link     bool // the first step is known to be a link: no need to ask
+}
+
+// followLink is follow for a name that its directory lists as a link.
+func (s *scan) followLink(dir, name string) target {
+	t := trail{s: s, at: dir, rest: name, link: true}
+	for !t.step() {
+	}
+	return t.target
+}
+
+// follow resolves a relative path from a directory that is free of links. It watches the directory of each link, of the end
+// behind one, and of whatever is missing before it looks there, so that later changes are heard.
+func (s *scan) follow(dir, rest string) target {
+	t := trail{s: s, at: dir, rest: rest}
+	for !t.step() {
+	}
+	return t.target
+}
+
+// step goes one step further and tells whether it was the last one.
+func (t *trail) step() (done bool) {
+	var name string
+	name, t.rest, _ = strings.Cut(t.rest, "/")
+	t.rest = strings.TrimLeft(t.rest, "/")
+	switch name {
+	case "..":
+		t.at = filepath.Dir(t.at)
+		fallthrough
+	case "", ".":
+		if t.rest == "" {
+			t.real = t.at
+			t.info, t.err = lstat(t.at)
+		}
+		return t.rest == ""
+	}
+	next := join(t.at, name)
+	if p, ok := t.s.places[next]; ok && t.rest != "" {
+		t.at = p.real
+		return false
+	}
+	return t.look(next)
+}
+
+func (t *trail) look(next string) (done bool) {
+	if t.link {
+		t.link = false
+		return t.hop(next)
+	}
+	if t.links > 0 && t.rest == "" {
+		t.pass()
+	}
+	st, err := lstat(next)
+	if errors.Is(err, unix.ENOENT) {
+		t.pass()
+		st, err = lstat(next)
+	}
+	switch {
+	case err != nil:
+		t.hops, t.err = append(t.hops, next), err
+		return true
+	case st.isLink():
+		return t.hop(next)
+	case t.rest == "":
+		if t.links > 0 {
+			t.hops = append(t.hops, next)
+		}
+		t.info, t.real = st, next
+		return true
+	case !st.isDir():
+		t.hops, t.err = append(t.hops, next), unix.ENOTDIR
+		return true
+	}
+	t.s.remember(next, st)
+	t.at = next
+	return false
+}
+
+func (t *trail) hop(link string) (done bool) {
+	t.hops = append(t.hops, link)
+	if t.links++; t.links > maxHops {
+		t.err = unix.ELOOP
+		return true
+	}
+	t.pass()
+	to, err := readlink(link, t.s.w.linkBuf)
+	if err == unix.EINVAL || err == unix.ENOENT && t.links == 1 { // no link any more
+		t.hops, t.links = t.hops[:len(t.hops)-1], t.links-1
+		return t.look(link)
+	}
+	if err != nil {
+		t.err = err
+		return true
+	}
+	if strings.HasPrefix(to, "/") {
+		t.at = "/"
+	}
+	t.rest = strings.TrimSuffix(to, "/") + "/" + t.rest
+	t.rest = strings.TrimSuffix(t.rest, "/")
+	return false
+}
+
+// pass watches the directory that the trail is in and takes note of who may write there.
+func (t *trail) pass() {
+	p, ok := t.s.place(t.at)
+	if !ok {
+		return
+	}
+	t.s.w.watches.want(p.real, p.inode, t.s.epoch)
+	if p.open && t.open == "" {
+		t.open = p.real
+	}
+}
+
+// A place is a directory without links on the way, as one scan sees it.
+type place struct {
+	info
+	real string
+	open bool // anyone may write to it
+}
+
+// place looks at a directory once a scan.
+func (s *scan) place(real string) (*place, bool) {
+	if p, ok := s.places[real]; ok {
+		return p, true
+	}
+	st, err := lstat(real)
+	if err != nil || !st.isDir() {
+		return nil, false
+	}
+	return s.remember(real, st), true
+}
+
+func (s *scan) remember(real string, st info) *place {
+	// A tree of certbot has one such directory for each lineage; none is asked for again much later.
+	if len(s.places) >= maxPlaces {
+		clear(s.places)
+	}
+	p := &place{info: st, real: real, open: st.openToAll() && !onReadOnlyMount(real)}
+	s.places[real] = p
+	return p
+}
+
+const maxPlaces = 4096
+
+func join(dir, name string) string {
+	if dir == "/" {
+		return dir + name
+	}
+	return dir + "/" + name
+}

@@ -1,0 +1,231 @@
+package certdir
+
+import (
+	"cmp"
+	"slices"
+	"weak"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// gathered is what the files of one lineage hold together.
+type gathered struct {
+	lineage *lineage
+	watcher *Watcher
+	files   []file
+	shown   map[string]File
+
+	certs, chain []*dane.Certificate
+	holders      map[string][]string // by SHA-256 of the certificate: the files that may have it as a leaf
+	held         [][]*dane.Certificate
+	leaves       []Leaf
+	privateKey   string
+	doubt        bool
+}
+
+// add reads one file.
+func (g *gathered) add(st status) {
+	old := g.lineage.file(st.name())
+	f := file{status: st}
+	content, why := g.read(&st)
+	had := old != nil && !old.ignored && (len(old.issuers) > 0 || len(g.lineage.leavesOf(st.path)) > 0)
+	if why == nil && had && len(content.Certificates)+len(content.PublicKeys) == 0 {
+		why = problem(Replaced, "%s no longer holds a certificate: write it again, or remove the file", show(st.path))
+	}
+	if why == nil {
+		g.take(&f, content)
+		g.files = append(g.files, f)
+		return
+	}
+	f.bad = st.bad
+	if f.ignored = !st.sure && !had; !f.ignored {
+		g.keep(&f, old, why)
+	}
+	g.files = append(g.files, f)
+}
+
+func (g *gathered) read(st *status) (*dane.Content, *rollover.Problem) {
+	none := &dane.Content{}
+	switch {
+	case st.bad != nil:
+		return nil, st.bad
+	case st.role == roleKey:
+		if g.privateKey == "" && g.watcher.reader.canOpen(st.real) {
+			g.privateKey = st.path
+		}
+		return none, nil
+	case st.role == roleAnchor:
+		return none, nil
+	}
+	content, why := g.watcher.reader.content(st.path, st.real, st.info)
+	if why == nil && content.PrivateKeys > 0 && g.privateKey == "" {
+		g.privateKey = st.path
+	}
+	return content, why
+}
+
+// take adds what a file holds.
+func (g *gathered) take(f *file, content *dane.Content) {
+	for i, c := range content.Certificates {
+		content.Certificates[i] = g.watcher.intern(c)
+	}
+	g.show(f.path, File{})
+	g.held = append(g.held, content.Certificates)
+	if f.role == roleChain {
+		g.chain = append(g.chain, content.Certificates...)
+		return
+	}
+	g.certs = append(g.certs, content.Certificates...)
+	for _, c := range content.Certificates {
+		if !slices.Contains(g.holders[c.SHA256], f.path) {
+			g.holders[c.SHA256] = append(g.holders[c.SHA256], f.path)
+		}
+	}
+	if !g.lineage.dir.root.staged {
+		return
+	}
+	for _, k := range content.PublicKeys {
+		g.addLeaf(Leaf{Material: k.Material(), Algorithm: dane.KeyAlgorithm(k.SPKI), DNSNames: k.DNSNames, Files: []string{f.path}})
+	}
+}
+
+// keep adds what a file in doubt held last.
+func (g *gathered) keep(f, old *file, why *rollover.Problem) {
+	g.doubt = true
+	g.show(f.path, File{Doubt: true, Problems: []rollover.Problem{*why}})
+	g.held = append(g.held, nil)
+	if old == nil {
+		return
+	}
+	f.issuers = old.issuers
+	g.chain = append(g.chain, old.issuers...)
+}
+
+func (g *gathered) show(path string, f File) {
+	if g.shown == nil {
+		g.shown = make(map[string]File)
+	}
+	g.shown[path] = f
+}
+
+// finish computes the leaves.
+func (g *gathered) finish() *Lineage {
+	isLeaf := make(map[string]bool)
+	for _, leaf := range dane.Leaves(g.certs, g.chain) {
+		isLeaf[leaf.SHA256] = true
+		g.addLeaf(Leaf{
+			Material: leaf.Material(), Algorithm: dane.KeyAlgorithm(leaf.SPKI),
+			DNSNames: leaf.DNSNames, Files: g.holders[leaf.SHA256],
+		})
+	}
+	g.keepIssuers(isLeaf)
+	l := g.lineage
+	for path, f := range g.shown {
+		if f.Doubt {
+			for _, leaf := range l.leavesOf(path) {
+				leaf.Files = []string{path}
+				g.addLeaf(leaf)
+			}
+		}
+	}
+	for i := range g.leaves {
+		slices.Sort(g.leaves[i].Files)
+	}
+	slices.SortFunc(g.leaves, compareLeaves)
+	return &Lineage{
+		ID: l.id, Name: trimECC(l.key), Dir: l.dir.path, Root: l.dir.root.path, Staged: l.dir.root.staged,
+		Files: g.shown, Leaves: slices.Clip(g.leaves), PrivateKey: g.privateKey,
+	}
+}
+
+// keepIssuers remembers the issuers of each file, which stand when it falls in doubt.
+func (g *gathered) keepIssuers(isLeaf map[string]bool) {
+	n := 0
+	for i := range g.files {
+		f := &g.files[i]
+		if f.ignored {
+			continue
+		}
+		for _, c := range g.held[n] {
+			if !isLeaf[c.SHA256] && !c.Challenge {
+				f.issuers = append(f.issuers, g.watcher.share(c))
+			}
+		}
+		f.issuers = slices.Clip(f.issuers)
+		n++
+	}
+}
+
+// addLeaf merges one leaf with what was found before: one that is in doubt adds no second view of the same certificate.
+func (g *gathered) addLeaf(leaf Leaf) {
+	for i := range g.leaves {
+		have := &g.leaves[i]
+		if have.Material.Leaf.SPKI != leaf.Material.Leaf.SPKI || have.Material.Leaf.SHA256 != leaf.Material.Leaf.SHA256 {
+			continue
+		}
+		if have.Material.Issuer == (dane.Fingerprint{}) {
+			have.Material.Issuer = leaf.Material.Issuer
+		}
+		have.Files = union(have.Files, leaf.Files)
+		have.DNSNames = union(have.DNSNames, leaf.DNSNames)
+		return
+	}
+	g.leaves = append(g.leaves, leaf)
+}
+
+// union makes a new list: both may have been handed out.
+func union(a, b []string) []string {
+	for _, s := range b {
+		if !slices.Contains(a, s) {
+			a = append(slices.Clip(a), s)
+		}
+	}
+	return a
+}
+
+// leavesOf are the leaves that a file was last known to hold.
+func (l *lineage) leavesOf(path string) []Leaf {
+	if l.shown == nil {
+		return nil
+	}
+	var out []Leaf
+	for _, leaf := range l.shown.Leaves {
+		if slices.Contains(leaf.Files, path) {
+			out = append(out, leaf)
+		}
+	}
+	return out
+}
+
+// intern gives the copy of a certificate that is shared already, if there is one.
+func (w *Watcher) intern(c *dane.Certificate) *dane.Certificate {
+	if shared := w.issuers[c.SHA256].Value(); shared != nil {
+		return shared
+	}
+	if w.cfg.KeepDER {
+		c.KeepDER()
+	}
+	return c
+}
+
+func (w *Watcher) share(c *dane.Certificate) *dane.Certificate {
+	if shared := w.issuers[c.SHA256].Value(); shared != nil {
+		return shared
+	}
+	w.issuers[c.SHA256] = weak.Make(c)
+	return c
+}
+
+func compareLeaves(a, b Leaf) int {
+	x, y := a.Material, b.Material
+	return cmp.Or(x.NotAfter.Compare(y.NotAfter), cmp.Compare(x.Leaf.SHA256, y.Leaf.SHA256), cmp.Compare(x.Leaf.SPKI, y.Leaf.SPKI))
+}
+
+func equalLeaves(a, b []Leaf) bool {
+	return slices.EqualFunc(a, b, func(a, b Leaf) bool {
+		return a.Material == b.Material && slices.Equal(a.DNSNames, b.DNSNames) && slices.Equal(a.Files, b.Files)
+	})
+}
+
+func (f File) equal(o File) bool { return f.Doubt == o.Doubt && slices.Equal(f.Problems, o.Problems) }

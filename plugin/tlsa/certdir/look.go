@@ -1,0 +1,149 @@
+package certdir
+
+import (
+	"cmp"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// settle compares what a scan saw of a lineage with the last look. A difference is marked, or taken in where the scan
+// reads at once.
+func (s *scan) settle(l *lineage, list []status) {
+	l.epoch = s.epoch
+	for i := range list {
+		if !list[i].gone && list[i].bad == nil {
+			l.dir.root.owned(list[i].uid)
+		}
+	}
+	unchanged := !l.shadow && slices.EqualFunc(l.files, list, func(f file, st status) bool { return f.status.same(st) })
+	switch {
+	case unchanged:
+	case s.atOnce:
+		s.w.marks.drop(l)
+		s.take(l, list)
+	case s.w.marks.of[l] == nil || s.w.marks.of[l].first.IsZero():
+		l.hear(list)
+		s.w.marks.touch(l, s.now).seen = s.digest(list)
+	default:
+		l.hear(list)
+	}
+}
+
+// hear keeps the names that the look to come has to see.
+func (l *lineage) hear(list []status) {
+	for i := range list {
+		if name := list[i].name(); l.file(name) == nil && !slices.Contains(l.news, name) {
+			l.news = append(l.news, name)
+		}
+	}
+}
+
+// look visits one lineage by itself. If it changed since a sweep saw it, somebody is still writing: that is no event less
+// for not having been heard.
+func (s *scan) look(m *mark, l *lineage) {
+	t := s.enter(l.dir)
+	switch {
+	case t.err != nil && !isMissing(t.err):
+		s.shadow(l, []rollover.Problem{*unreadable(l.dir.path, t.err)})
+		return
+	case t.open != "":
+		s.shadow(l, []rollover.Problem{*writableDirectory(t.open)})
+		return
+	}
+	var list []status
+	for _, name := range l.news {
+		st := s.status(l.dir, name, readName(l.dir.base(), name))
+		switch {
+		case st.gone || l.file(name) != nil:
+		case !st.isDir():
+			list = append(list, st)
+		case !skipDir(name) && l.dir.mayHaveSubs():
+			s.w.touch(l.dir.sub(name), s.now)
+		}
+	}
+	slices.SortFunc(list, func(a, b status) int { return cmp.Compare(a.path, b.path) })
+	list = s.known(l, list)
+	now := s.digest(list)
+	if m.seen != 0 && m.seen != now && (m.first.IsZero() || s.now.Before(m.first.Add(s.w.marks.most))) {
+		next := s.w.marks.touch(l, s.now)
+		if !m.first.IsZero() {
+			next.first = m.first
+		}
+		next.seen = now
+		return
+	}
+	s.take(l, list)
+}
+
+// take reads the files of a lineage and hands out what they hold.
+func (s *scan) take(l *lineage, list []status) {
+	if !s.isThere(l.dir.root) && slices.ContainsFunc(list, func(st status) bool { return st.gone }) {
+		s.shadow(l, []rollover.Problem{*l.dir.root.missing()})
+		return
+	}
+	g := gathered{lineage: l, watcher: s.w, holders: make(map[string][]string)}
+	for i := range list {
+		if st := list[i]; !st.gone {
+			g.add(st)
+		}
+	}
+	for i := range l.files {
+		s.w.unlisten(l, l.files[i].hops)
+	}
+	next := g.finish()
+	l.files, l.news, l.shadow = g.files, nil, false
+	for i := range l.files {
+		s.w.listen(l, l.files[i].hops)
+	}
+	s.retry(l, s.digest(list), g.doubt)
+	switch {
+	case len(next.Files) > 0:
+		s.show(l, next)
+	case l.shown != nil:
+		s.found = append(s.found, next)
+		l.shown = nil
+	}
+	if len(l.files) == 0 {
+		s.w.forget(l)
+	}
+}
+
+// retry asks for another look at a lineage with files in doubt, at longer and longer intervals and without end.
+func (s *scan) retry(l *lineage, seen uint64, doubt bool) {
+	if l.backoff = min(2*l.backoff, lastRetry); l.backoff == 0 || seen != l.seen {
+		l.backoff = firstRetry
+	}
+	l.seen = seen
+	if doubt {
+		s.w.marks.again(l, s.now.Add(l.backoff), seen)
+	} else {
+		l.backoff = 0
+	}
+}
+
+// digest sums up what a lineage's files are without reading them; never zero.
+func (s *scan) digest(list []status) uint64 {
+	var h maphash.Hash
+	h.SetSeed(s.w.seed)
+	for i := range list {
+		st := &list[i]
+		if st.gone {
+			continue
+		}
+		maphash.WriteComparable(&h, st.path)
+		maphash.WriteComparable(&h, st.info)
+		maphash.WriteComparable(&h, reasonOf(st.bad))
+		for _, hop := range st.hops {
+			maphash.WriteComparable(&h, hop)
+		}
+	}
+	return h.Sum64() | 1
+}

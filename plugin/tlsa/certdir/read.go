@@ -1,0 +1,117 @@
+package certdir
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+const maxSize = 1 << 20
+
+// A disk opens what is read: tests put faults between.
+type disk func(path string, flags int) (fd int, err error)
+
+func openDisk(path string, flags int) (fd int, err error) {
+	for {
+		fd, err = unix.Open(path, flags|unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+var errUnstable = errors.New("changes while it is read")
+
+// A reader reads files into one buffer, which is wiped after each: private keys stand beside certificates (combined files).
+type reader struct {
+	open disk
+	buf  []byte
+}
+
+// content parses a regular file that was seen as st at real, a path without links. shown is its name for people.
+func (r *reader) content(shown, real string, st info) (*dane.Content, *rollover.Problem) {
+	if r.buf == nil {
+		r.buf = make([]byte, maxSize+1)
+	}
+	n, err := r.readStable(real, st)
+	defer clear(r.buf[:n])
+	switch {
+	case errors.Is(err, errUnstable):
+		return nil, problem(Unstable, "%s changes while it is read: it is tried again until it rests", show(shown))
+	case err != nil:
+		return nil, unreadable(real, err)
+	}
+	c, err := dane.Parse(r.buf[:n])
+	return c, explain(shown, err)
+}
+
+// explain says what is wrong with the content of a file.
+func explain(shown string, err error) *rollover.Problem {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, dane.ErrEmpty):
+		return problem(Empty, "%s is empty: write the certificate again", show(shown))
+	case errors.Is(err, dane.ErrTruncated):
+		return problem(Truncated, "%s is %v: write it again, whole", show(shown), err)
+	case errors.Is(err, dane.ErrTooLarge), errors.Is(err, dane.ErrTooManyBlocks):
+		return problem(TooLarge, "%s: %v: move it out of the watched directory if it is no certificate", show(shown), err)
+	}
+	return problem(Malformed, "%s: %v: write the certificate again, or move the file out of the watched directory", show(shown), err)
+}
+
+// readStable reads a file into buf, once it has made sure that it is the one which was seen, before and after (W12).
+func (r *reader) readStable(real string, st info) (n int, err error) {
+	// Without O_NONBLOCK a pipe that took the file's place since would block for ever (W22).
+	fd, err := r.open(real, unix.O_NONBLOCK)
+	if err != nil {
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
+			return 0, errUnstable // it was there a moment ago
+		}
+		return 0, err
+	}
+	defer unix.Close(fd)
+	if before, err := fstat(fd); err != nil || before != st {
+		return 0, errUnstable
+	}
+	n, err = readAll(fd, r.buf)
+	if err != nil {
+		return n, err
+	}
+	after, err := fstat(fd)
+	there, lerr := lstat(real)
+	if err != nil || lerr != nil || after != st || there != st || int64(n) != st.size {
+		return n, errUnstable
+	}
+	return n, nil
+}
+
+// readAll fills buf until it is full or the file ends.
+func readAll(fd int, buf []byte) (n int, err error) {
+	for n < len(buf) {
+		got, err := unix.Read(fd, buf[n:])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return n, err
+		case got == 0:
+			return n, nil
+		default:
+			n += got
+		}
+	}
+	return n, nil
+}
+
+// canOpen tells whether this process could read a private key. Nothing is read of it.
+func (r *reader) canOpen(real string) bool {
+	fd, err := r.open(real, unix.O_NONBLOCK)
+	if err != nil {
+		return false
+	}
+	_ = unix.Close(fd)
+	return true
+}

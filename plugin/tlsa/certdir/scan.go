@@ -1,0 +1,229 @@
+package certdir
+
+import (
+	"cmp"
+	"io/fs"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// walk visits a directory and what lies below: it watches it, then reads it (W4).
+func (s *scan) walk(d *dir) {
+	if s.stopped() {
+		return
+	}
+	d.epoch, d.dead = s.epoch, false
+	t := s.enter(d)
+	switch {
+	case t.err == nil && t.open == "":
+	case t.err == nil:
+		s.shadowTree(d, writableDirectory(t.open))
+		return
+	case !isMissing(t.err) || len(t.hops) > 1: // it is there, or a link that should lead to it
+		s.shadowTree(d, unreadable(d.path, t.err))
+		return
+	case d.parent == nil:
+		s.shadowTree(d, d.root.missing())
+		return
+	default:
+		s.vanish(d)
+		return
+	}
+	if d.isCircle() {
+		return
+	}
+	list, ok := s.list(d)
+	if !ok {
+		return
+	}
+	s.group(d, list)
+	for _, l := range d.lineages {
+		if l.epoch != s.epoch {
+			s.settle(l, s.known(l, nil))
+		}
+	}
+	for name, sub := range d.subs {
+		if sub.epoch != s.epoch {
+			s.walk(sub) // not listed: gone, or a link that leads nowhere
+		}
+		if sub.empty() && s.isGone(sub.path) {
+			s.bury(sub, name)
+		}
+	}
+	d.ready = s.retryGap(d)
+}
+
+// enter finds out where a directory is now, watches it and tells in the target whether it may be read.
+func (s *scan) enter(d *dir) target {
+	var t target
+	switch {
+	case d.parent == nil:
+		t = s.follow("/", d.path[1:])
+		t.open = "" // the directories above a root are not judged
+	default:
+		t = s.follow(d.parent.real, d.path[len(d.parent.path):])
+	}
+	if t.err == nil && !t.isDir() {
+		t.err = unix.ENOTDIR
+	}
+	s.w.unlisten(d, d.hops)
+	d.hops = t.hops
+	s.w.listen(d, d.hops)
+	if t.err != nil {
+		return t
+	}
+	d.real, d.id = t.real, t.inode
+	s.watchDir(d)
+	if p, ok := s.place(t.real); ok && p.open {
+		t.open = t.real
+	} else if ok && p.openToGroup() {
+		d.root.note(problem(rollover.Reason(GroupWritable), "%s may be written by group %d, which can so add keys to DNS: chmod g-w it if that is not meant",
+			show(d.path), p.gid))
+	}
+	return t
+}
+
+func (s *scan) watchDir(d *dir) {
+	e := s.w.watches.want(d.real, d.id, s.epoch)
+	if e != nil && !slices.Contains(e.dirs, d) {
+		e.dirs = slices.DeleteFunc(e.dirs, func(o *dir) bool { return o.dead })
+		e.dirs = append(e.dirs, d)
+	}
+}
+
+// watchFile watches a file whose changes its directory may not tell of.
+func (s *scan) watchFile(real string, id inode) {
+	if e := s.w.watches.want(real, id, s.epoch); e != nil {
+		e.file = true
+	}
+}
+
+// list looks at every name of a directory and walks those below; not ok if it could not be read to its end.
+func (s *scan) list(d *dir) (list []status, ok bool) {
+	if d.only != nil {
+		for name := range d.only {
+			list = s.addName(d, name, 0, list)
+		}
+		return list, true
+	}
+	entries, err := s.readDir(d.real)
+	if err != nil {
+		s.shadowTree(d, unreadable(d.real, err))
+		return nil, false
+	}
+	if v := d.root.survey; v != nil {
+		if v.entries += len(entries); v.entries > s.w.maxEntries {
+			d.root.fail(problem(TooManyEntries, "%s holds more than %d names: the rest is not read: watch a smaller directory", show(d.root.path), s.w.maxEntries))
+			return nil, false
+		}
+	}
+	for _, e := range entries {
+		list = s.addName(d, e.Name(), e.Type(), list)
+	}
+	return list, !s.stopped()
+}
+
+func (s *scan) readDir(real string) ([]fs.DirEntry, error) {
+	fd, err := s.w.reader.open(real, unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), real)
+	defer f.Close()
+	return f.ReadDir(-1)
+}
+
+// addName deals with one name: a directory is walked, anything else that may be a certificate is added to list.
+func (s *scan) addName(d *dir, name string, kind fs.FileMode, list []status) []status {
+	skip, skipAsDir := skipFile(name), skipDir(name)
+	if skip && skipAsDir || d.root.claims(d, name) {
+		return list
+	}
+	label := readName(d.base(), name)
+	l := d.lineages[label.key]
+	known := l != nil && l.file(name) != nil
+	if kind.IsDir() && !known {
+		if !skipAsDir && d.only == nil {
+			s.walkSub(d, name)
+		}
+		return list
+	}
+	if label.role == roleRequest && !d.root.staged {
+		return list
+	}
+	follow := s.follow
+	if kind&fs.ModeSymlink != 0 {
+		follow = s.followLink
+	}
+	st := s.statusOf(d, name, label, follow(d.real, name))
+	if st.isRegular() && len(st.hops) == 0 && st.dev != d.id.dev { // mounted by itself (W2)
+		s.watchFile(st.real, st.inode)
+	}
+	if st.isDir() && !known {
+		if !skipAsDir && d.only == nil {
+			s.walkSub(d, name)
+		}
+		return list
+	}
+	if skip || st.gone && !known {
+		return list
+	}
+	return append(list, st)
+}
+
+// walkSub walks a directory below d.
+func (s *scan) walkSub(d *dir, name string) {
+	if !d.mayHaveSubs() {
+		d.root.note(problem(TooDeep, "%s is not read: only %d levels below a configured path are: configure it by itself", show(join(d.path, name)), maxDepth))
+		return
+	}
+	s.walk(d.sub(name))
+}
+
+// mayHaveSubs tells whether the directories in d are walked.
+func (d *dir) mayHaveSubs() bool { return d.only == nil && d.depth < maxDepth }
+
+// isCircle tells whether links led back to a directory above.
+func (d *dir) isCircle() bool {
+	for up := d.parent; up != nil; up = up.parent {
+		if up.id == d.id {
+			return true
+		}
+	}
+	return false
+}
+
+// group settles each lineage of a directory that has files in list.
+func (s *scan) group(d *dir, list []status) {
+	slices.SortFunc(list, func(a, b status) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.path, b.path)) })
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n].key == list[0].key {
+			n++
+		}
+		l := s.w.lineage(d, list[0].key)
+		s.settle(l, s.known(l, list[:n]))
+		list = list[n:]
+	}
+}
+
+// known adds to list, sorted by path, those files that the lineage had: not being listed is no proof that they are gone.
+func (s *scan) known(l *lineage, list []status) []status {
+	var more []status
+	for i := range l.files {
+		f := &l.files[i]
+		if _, listed := slices.BinarySearchFunc(list, f.path, byPath); !listed {
+			more = append(more, s.status(l.dir, f.name(), f.label))
+		}
+	}
+	if more == nil {
+		return list
+	}
+	return slices.SortedFunc(slices.Values(slices.Concat(list, more)), func(a, b status) int { return cmp.Compare(a.path, b.path) })
+}
+
+func byPath(st status, path string) int { return cmp.Compare(st.path, path) }

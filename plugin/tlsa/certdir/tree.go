@@ -1,0 +1,176 @@
+package certdir
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// A dir is one directory that is walked: a root, one below it, or the directory of configured files.
+type dir struct {
+	root   *root
+	parent *dir
+	path   string // as the operator sees it
+	real   string // without links
+	id     inode
+	depth  int
+	// only are the names of configured files; nil where the whole directory is watched.
+	only     map[string]bool
+	subs     map[string]*dir
+	lineages map[string]*lineage
+	hops     []string  // the links that lead to it, listened to
+	found    uint64    // the scan in which its root's path last led to it
+	epoch    uint64    // of the scan that visited it last
+	ready    time.Time // before then it is not scanned again outside of a sweep
+	dead     bool      // no longer part of the tree
+}
+
+// A lineage is what is known of a Lineage between two looks.
+type lineage struct {
+	dir   *dir
+	key   string
+	id    string
+	files []file   // by name
+	news  []string // names that were heard of and are not among files
+	shown *Lineage // as handed out last; nil before
+	// shadow: the directory cannot be read, so every file is in doubt.
+	shadow  bool
+	seen    uint64        // the digest of its files at the last look
+	backoff time.Duration // until the next try if a file is in doubt
+	epoch   uint64        // of the scan that saw it last
+}
+
+// A file is what the last look found.
+type file struct {
+	status
+	ignored bool                // neither sure to be a certificate nor ever one
+	issuers []*dane.Certificate // those of its certificates that are no leaves, shared with all who hold them
+}
+
+// A status is what a file is without reading it.
+type status struct {
+	path string
+	info
+	label
+	hops []string
+	real string            // the path to open
+	bad  *rollover.Problem // why it cannot be read
+	gone bool              // there is no such name
+}
+
+func (s status) name() string { return s.path[strings.LastIndexByte(s.path, '/')+1:] }
+
+// same tells whether nothing happened to a file: its path leads where it led, to what was there.
+func (s status) same(o status) bool {
+	return s.path == o.path && s.info == o.info && s.gone == o.gone && slices.Equal(s.hops, o.hops) && reasonOf(s.bad) == reasonOf(o.bad)
+}
+
+func reasonOf(p *rollover.Problem) rollover.Reason {
+	if p == nil {
+		return ""
+	}
+	return p.Reason
+}
+
+// status looks at a name of a directory, following links.
+func (s *scan) status(d *dir, name string, l label) status {
+	return s.statusOf(d, name, l, s.follow(d.real, name))
+}
+
+func (s *scan) statusOf(d *dir, name string, l label, t target) status {
+	st := status{path: join(d.path, name), info: t.info, label: l, real: t.real, hops: t.hops}
+	if own := join(d.real, name); len(st.hops) > 0 && st.hops[0] == own {
+		st.hops = slices.Clip(st.hops[1:]) // its directory tells of it
+	}
+	if len(st.hops) == 0 {
+		st.hops = nil
+	}
+	switch {
+	case t.err != nil && isMissing(t.err) && len(st.hops) == 0:
+		st.gone = true
+	case t.err != nil:
+		at := join(d.real, name)
+		if len(st.hops) > 0 && t.err != unix.ENOENT && t.err != unix.ELOOP {
+			at = st.hops[len(st.hops)-1]
+		}
+		st.bad = unreadable(at, t.err)
+	case t.open != "":
+		st.bad = problem(WritableDirectory, "%s leads through %s, where anyone may write and so add keys to DNS: chmod o-w that directory", show(st.path), show(t.open))
+	case !t.isRegular():
+		st.bad = problem(NotRegular, "%s is no regular file: put the certificate in its place", show(st.path))
+	case t.size > maxSize:
+		st.bad = problem(TooLarge, "%s is larger than 1 MiB: move it out of the watched directory if it is no certificate", show(st.path))
+	case t.openToAll() && !onReadOnlyMount(t.real):
+		st.bad = problem(WritableFile, "%s is not read: anyone may write to it and so add keys to DNS: chmod o-w it", show(st.path))
+	}
+	return st
+}
+
+func newDir(r *root, parent *dir, path string) *dir {
+	d := &dir{root: r, parent: parent, path: path}
+	if parent != nil {
+		d.depth = parent.depth + 1
+	}
+	return d
+}
+
+// sub finds or makes the directory of a name.
+func (d *dir) sub(name string) *dir {
+	if sub := d.subs[name]; sub != nil {
+		return sub
+	}
+	if d.subs == nil {
+		d.subs = make(map[string]*dir)
+	}
+	sub := newDir(d.root, d, join(d.path, name))
+	d.subs[name] = sub
+	return sub
+}
+
+// empty tells whether nothing is known in a directory any more.
+func (d *dir) empty() bool { return len(d.lineages) == 0 && len(d.subs) == 0 }
+
+// base is the name by which a directory names its role set.
+func (d *dir) base() string { return filepath.Base(d.path) }
+
+// lineage finds or makes the lineage of a key.
+func (w *Watcher) lineage(d *dir, key string) *lineage {
+	if l := d.lineages[key]; l != nil {
+		return l
+	}
+	l := &lineage{dir: d, key: key, id: join(d.path, key)}
+	if w.byID[l.id] != nil {
+		l.id += " in " + d.root.path // two roots over one file
+	}
+	if d.lineages == nil {
+		d.lineages = make(map[string]*lineage)
+	}
+	d.lineages[key], w.byID[l.id] = l, l
+	return l
+}
+
+// forget drops a lineage of which nothing is left.
+func (w *Watcher) forget(l *lineage) {
+	for _, f := range l.files {
+		w.unlisten(l, f.hops)
+	}
+	w.marks.drop(l)
+	delete(l.dir.lineages, l.key)
+	if w.byID[l.id] == l {
+		delete(w.byID, l.id)
+	}
+}
+
+func (l *lineage) file(name string) *file {
+	i, ok := slices.BinarySearchFunc(l.files, name, func(f file, name string) int { return strings.Compare(f.name(), name) })
+	if !ok {
+		return nil
+	}
+	return &l.files[i]
+}

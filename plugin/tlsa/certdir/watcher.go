@@ -1,0 +1,140 @@
+package certdir
+
+import (
+	"context"
+	"hash/maphash"
+	"path/filepath"
+	"strings"
+	"time"
+	"weak"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+)
+
+// A Watcher knows what the directories of one Config hold. It is not safe for concurrent use: first Sweep, then Run.
+type Watcher struct {
+	cfg        Config
+	openSource func() (source, error)
+	reader     reader
+	linkBuf    []byte
+	maxEntries int
+
+	roots   []*root
+	byID    map[string]*lineage
+	issuers map[string]weak.Pointer[dane.Certificate] // by SHA-256: few issuers stand in many files
+	epoch   uint64                                    // counts scans
+	seed    maphash.Seed
+	marks   marks
+
+	// What events are mapped by.
+	watches   *watches
+	listeners map[string][]any // by path without links: *lineage, *dir, *root
+	globs     map[string][]glob
+}
+
+// New makes a Watcher. It does no I/O and starts nothing.
+func New(cfg Config) *Watcher {
+	w := &Watcher{
+		cfg:        cfg,
+		openSource: openNotifier,
+		reader:     reader{open: openDisk},
+		linkBuf:    make([]byte, unix.PathMax),
+		maxEntries: maxEntries,
+		byID:       make(map[string]*lineage),
+		issuers:    make(map[string]weak.Pointer[dane.Certificate]),
+		marks:      marks{quiet: cfg.Quiet, most: cfg.MaxQuiet, of: make(map[any]*mark)},
+		seed:       maphash.MakeSeed(),
+		watches:    newWatches(nil),
+		listeners:  make(map[string][]any),
+		globs:      make(map[string][]glob),
+	}
+	known := make(map[string]bool)
+	add := func(paths []string, staged bool) {
+		for _, path := range paths {
+			if !known[path] {
+				known[path] = true
+				w.roots = append(w.roots, &root{path: path, clean: filepath.Clean(path), staged: staged, tops: make(map[string]*dir)})
+			}
+		}
+	}
+	add(cfg.Certs, false)
+	add(cfg.Next, true)
+	for _, r := range w.roots {
+		for _, o := range w.roots {
+			if o != r && o.mayLieIn(r) {
+				r.inner = append(r.inner, o)
+			}
+		}
+	}
+	return w
+}
+
+// Sweep reads every directory once and whatever changed in it at once, without waiting for quiet. It is for the start,
+// before Run.
+func (w *Watcher) Sweep() Changes {
+	s := w.scan(context.Background())
+	s.atOnce, s.counts = true, true
+	s.sweep()
+	return s.changes().sorted()
+}
+
+// A scan is one look at the disk: a sweep, one directory, or some lineages.
+type scan struct {
+	w      *Watcher
+	ctx    context.Context
+	now    time.Time
+	epoch  uint64
+	atOnce bool // what changed is read now, not after a quiet period
+	counts bool // a complete sweep counts
+
+	places map[string]*place
+	there  map[*root]bool
+	found  []*Lineage
+	roots  []*Root
+}
+
+func (w *Watcher) scan(ctx context.Context) *scan {
+	w.epoch++
+	return &scan{w: w, ctx: ctx, now: time.Now(), epoch: w.epoch, places: make(map[string]*place), there: make(map[*root]bool)}
+}
+
+func (s *scan) changes() Changes { return Changes{Lineages: s.found, Roots: s.roots} }
+
+// stopped tells whether the scan is to end early; what it has not seen then proves nothing.
+func (s *scan) stopped() bool { return s.ctx.Err() != nil }
+
+// sweep visits every root.
+func (s *scan) sweep() {
+	clear(s.w.globs)
+	for _, r := range s.w.roots {
+		s.sweepRoot(r)
+	}
+	if s.stopped() {
+		return
+	}
+	s.w.watches.dropBefore(s.epoch)
+	for id, p := range s.w.issuers {
+		if p.Value() == nil {
+			delete(s.w.issuers, id)
+		}
+	}
+}
+
+// mayLieIn tells whether something of r may stand below or beside what outer watches.
+func (r *root) mayLieIn(outer *root) bool {
+	fixed, _ := cutGlob(r.clean)
+	above, _ := cutGlob(outer.clean)
+	return strings.HasPrefix(fixed+"/", strings.TrimSuffix(above, "/")+"/") || strings.HasPrefix(above+"/", strings.TrimSuffix(fixed, "/")+"/")
+}
+
+// cutGlob splits a path before its first step that is a pattern.
+func cutGlob(path string) (fixed, pattern string) {
+	at := strings.IndexAny(path, `*?[\`)
+	if at < 0 {
+		return path, ""
+	}
+	slash := strings.LastIndexByte(path[:at], '/')
+	return path[:slash+1], path[slash+1:]
+}
