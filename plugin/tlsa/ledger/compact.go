@@ -1,0 +1,89 @@
+package ledger
+
+import (
+	"errors"
+	"os"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+)
+
+// bbolt never gives space back, nor does it join pages whose records have shrunk: after all owners had two keys at once, more
+// than half of the file is unused for ever. So the first to open such a file writes it anew.
+
+// wasteful tells whether that is worth it.
+func (c *contents) wasteful() bool {
+	size := c.image.meta.high * uint64(c.image.meta.pageSize)
+	return size > growth && size > c.octets/4*7
+}
+
+// compact puts a copy without free pages in the file's place. After an error the file is as it was.
+func (f *file) compact(held *contents) error {
+	temp := f.path + newSuffix
+	handle, err := createLocked(temp, func(*os.File) error { return nil })
+	if err != nil {
+		return err
+	}
+	next := &file{path: f.path, update: f.update}
+	err = next.mount(handle)
+	if err == nil {
+		err = next.fill(f, held)
+	}
+	if err == nil {
+		err = next.check()
+	}
+	if err == nil {
+		err = install(temp, f.path)
+	}
+	if err != nil {
+		return errors.Join(err, next.unmount(), ignoreMissing(os.Remove(temp)))
+	}
+	_ = f.unmount() // all of it is in the new file
+	f.handle, f.db = next.handle, next.db
+	return nil
+}
+
+// check reads the whole file.
+func (f *file) check() error {
+	info, err := f.handle.Stat()
+	if err != nil {
+		return err
+	}
+	_, err = examine(f.handle, info.Size())
+	return err
+}
+
+// fill copies the records of another file, and of its issuers those that they need.
+func (f *file) fill(from *file, held *contents) error {
+	if err := f.prepare(held.beat, nil); err != nil {
+		return err
+	}
+	var issuers []dane.Fingerprint
+	for id := range held.used {
+		issuers = append(issuers, held.issuers[id])
+	}
+	return from.use(func() error {
+		return from.db.View(func(tx *bolt.Tx) error {
+			blocks := tx.Bucket([]byte(bucketName)).Bucket([]byte(blocksName))
+			return blocks.ForEachBucket(func(name []byte) error {
+				var all []encoded
+				err := blocks.Bucket(name).ForEach(func(k, v []byte) error {
+					all = append(all, encoded{owner: string(k), record: v})
+					return nil
+				})
+				if err != nil || len(all) == 0 {
+					return err
+				}
+				all[0].issuers = issuers
+				for part := range slices.Chunk(all, batch) {
+					if err := f.transact(func(tx *bolt.Tx) error { return write(tx, string(name), part, held.beat, packed) }); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
+	})
+}

@@ -1,0 +1,288 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+const (
+	// batch is how many owners one transaction takes. bbolt writes changed pages anew: a transaction over the whole of a
+	// large ledger doubles the file for good.
+	batch = 2048
+	// fill is how full a page that splits may stay. Owners are first recorded in order, so what is left free is lost until
+	// their records grow by a second key; with less room, that splits pages into full and almost empty ones.
+	fill = 0.8
+	// packed is fill where nothing is known to grow.
+	packed = 0.9
+	// growth is what the file grows by; bbolt's own 16 MiB are a multiple of most ledgers.
+	growth = 1 << 20
+)
+
+// file keeps the timelines in a bbolt file.
+type file struct {
+	path string
+	// update is (*bolt.DB).Update; tests let it fail.
+	update func(*bolt.DB, func(*bolt.Tx) error) error
+
+	copying sync.Mutex // held by one backup at a time, and by close, before mu
+
+	mu     sync.Mutex // guards what follows, and makes commits, reads and copies take turns
+	handle *os.File   // locked; bbolt closes it with db
+	db     *bolt.DB   // nil after close or a panic, which may leave bbolt's own locks held
+	closed bool
+	// suspect is the error after which the file is not trusted any more: a failed fsync may have dropped any page, and to
+	// go on there could overwrite what the last durable meta page needs. The next commit goes to a new file.
+	suspect error
+}
+
+// guarded turns a panic of bbolt, or a fault of its mapping, into an error.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errPanic, p)
+		}
+	}()
+	return f()
+}
+
+var errPanic = errors.New("bbolt panicked")
+
+// mount opens bbolt over a locked file that was examined, or is empty.
+func (f *file) mount(handle *os.File) error {
+	f.handle = handle
+	return guarded(func() error {
+		db, err := bolt.Open(f.path, 0o600, &bolt.Options{
+			FreelistType: bolt.FreelistMapType,
+			NoStatistics: true,
+			Timeout:      time.Second, // the lock is ours already
+			OpenFile:     func(string, int, os.FileMode) (*os.File, error) { return handle, nil },
+		})
+		if err != nil {
+			return err
+		}
+		db.AllocSize = growth
+		f.db = db
+		return nil
+	})
+}
+
+// prepare creates the parts of a new file, and drops the issuers that no record refers to.
+func (f *file) prepare(now rollover.Stamp, orphans []issuerID) error {
+	return f.transact(func(tx *bolt.Tx) error {
+		top, err := tx.CreateBucketIfNotExists([]byte(bucketName))
+		if err != nil {
+			return err
+		}
+		issuers, err := top.CreateBucketIfNotExists([]byte(issuersName))
+		if err != nil {
+			return err
+		}
+		for _, id := range orphans {
+			if err := issuers.Delete(id[:]); err != nil {
+				return err
+			}
+		}
+		if _, err := top.CreateBucketIfNotExists([]byte(blocksName)); err != nil {
+			return err
+		}
+		return top.Put([]byte(heartbeatKey), encodeBeat(now))
+	})
+}
+
+// An encoded is the record of one owner, nil where the owner goes.
+type encoded struct {
+	owner   string
+	record  []byte
+	issuers []dane.Fingerprint
+}
+
+func encodeAll(block string, changes map[string]*rollover.Timeline) ([]encoded, error) {
+	if len(changes) > 0 && (block == "" || len(block) > nameOctets) {
+		return nil, fmt.Errorf("block %.64q: %w", block, errRange)
+	}
+	out := make([]encoded, 0, len(changes))
+	for _, owner := range slices.Sorted(maps.Keys(changes)) {
+		if owner == "" || len(owner) > nameOctets {
+			return nil, fmt.Errorf("owner %.64q: %w", owner, errRange)
+		}
+		e := encoded{owner: owner}
+		if t := changes[owner]; t != nil {
+			var err error
+			if e.record, e.issuers, err = encode(block, owner, t); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+func (f *file) commit(block string, changes map[string]*rollover.Timeline, now rollover.Stamp) error {
+	all, err := encodeAll(block, changes)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.usable(); err != nil {
+		return err
+	}
+	for {
+		n := min(len(all), batch)
+		err := f.transact(func(tx *bolt.Tx) error { return write(tx, block, all[:n], now, fill) })
+		if err != nil {
+			return fmt.Errorf("recording %d owners in %s: %w", len(changes), f.path, err)
+		}
+		if all = all[n:]; len(all) == 0 {
+			return nil
+		}
+	}
+}
+
+// write puts the records of one transaction.
+func write(tx *bolt.Tx, block string, records []encoded, now rollover.Stamp, fill float64) error {
+	top := tx.Bucket([]byte(bucketName))
+	if err := top.Put([]byte(heartbeatKey), encodeBeat(now)); err != nil || len(records) == 0 {
+		return err
+	}
+	issuers := top.Bucket([]byte(issuersName))
+	owners, err := top.Bucket([]byte(blocksName)).CreateBucketIfNotExists([]byte(block))
+	if err != nil {
+		return err
+	}
+	owners.FillPercent = fill
+	for _, e := range records {
+		if err := putIssuers(issuers, e.issuers); err != nil {
+			return err
+		}
+		if e.record == nil {
+			err = owners.Delete([]byte(e.owner))
+		} else {
+			err = owners.Put([]byte(e.owner), e.record)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func putIssuers(b *bolt.Bucket, all []dane.Fingerprint) error {
+	for _, f := range all {
+		id, data, err := encodeIssuer(f)
+		if err != nil {
+			return err
+		}
+		if b.Get(id[:]) != nil {
+			continue
+		}
+		if err := b.Put(id[:], data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// transact runs one durable transaction. After an error it decides whether the file can still be trusted: a write that was
+// refused (no space) changed nothing that counts, anything else may have.
+func (f *file) transact(do func(*bolt.Tx) error) error {
+	before, err := f.txid()
+	if err == nil {
+		err = f.use(func() error { return f.update(f.db, do) })
+	}
+	if err == nil || f.db == nil {
+		return err
+	}
+	if refused, ok := errors.AsType[*fs.PathError](err); ok && refused.Op == "write" {
+		if after, again := f.txid(); again == nil && after == before {
+			return err
+		}
+	}
+	f.suspect = err
+	return err
+}
+
+// use runs f over bbolt, and gives bbolt up if it panics.
+func (f *file) use(do func() error) error {
+	err := guarded(do)
+	if errors.Is(err, errPanic) {
+		f.db, f.suspect = nil, err
+	}
+	return err
+}
+
+// txid is that of the last transaction as bbolt sees it.
+func (f *file) txid() (id int, err error) {
+	err = f.use(func() error {
+		return f.db.View(func(tx *bolt.Tx) error {
+			id = tx.ID()
+			return nil
+		})
+	})
+	return id, err
+}
+
+func (f *file) load(block string) (map[string]*rollover.Timeline, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, ErrClosed
+	}
+	if f.db == nil {
+		if err := f.usable(); err != nil {
+			return nil, err
+		}
+	}
+	out := make(map[string]*rollover.Timeline)
+	err := f.use(func() error {
+		return f.db.View(func(tx *bolt.Tx) error { return read(tx, block, out) })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", f.path, err)
+	}
+	return out, nil
+}
+
+func read(tx *bolt.Tx, block string, out map[string]*rollover.Timeline) error {
+	top := tx.Bucket([]byte(bucketName))
+	issuers := make(map[issuerID]dane.Fingerprint)
+	err := top.Bucket([]byte(issuersName)).ForEach(func(k, v []byte) error {
+		id, f, err := decodeIssuer(k, v)
+		issuers[id] = f
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	owners := top.Bucket([]byte(blocksName)).Bucket([]byte(block))
+	if owners == nil {
+		return nil
+	}
+	return owners.ForEach(func(k, v []byte) error {
+		t, err := decode(block, string(k), v, issuers)
+		out[string(k)] = t
+		return err
+	})
+}
+
+func (f *file) close() error {
+	f.copying.Lock()
+	defer f.copying.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	return f.unmount()
+}

@@ -1,0 +1,70 @@
+package ledger
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// memory keeps the timelines for as long as the process lives.
+type memory struct {
+	mu     sync.Mutex // guards blocks
+	blocks map[string]map[string]*rollover.Timeline
+}
+
+func newMemory() *memory {
+	return &memory{blocks: make(map[string]map[string]*rollover.Timeline)}
+}
+
+func (m *memory) load(block string) (map[string]*rollover.Timeline, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make(map[string]*rollover.Timeline, len(m.blocks[block]))
+	for owner, t := range m.blocks[block] {
+		out[owner] = clone(t)
+	}
+	return out, nil
+}
+
+// commit refuses what a file would refuse, so that a ledger can be added to a running configuration.
+func (m *memory) commit(block string, changes map[string]*rollover.Timeline, _ rollover.Stamp) error {
+	if _, err := encodeAll(block, changes); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	owners := m.blocks[block]
+	if owners == nil {
+		owners = make(map[string]*rollover.Timeline)
+		m.blocks[block] = owners
+	}
+	for owner, t := range changes {
+		if t == nil {
+			delete(owners, owner)
+			continue
+		}
+		owners[owner] = clone(t)
+	}
+	if len(owners) == 0 {
+		delete(m.blocks, block)
+	}
+	return nil
+}
+
+func (*memory) backup() error { return nil }
+func (*memory) close() error  { return nil }
+
+// clone copies every slice; strings cannot be changed.
+func clone(t *rollover.Timeline) *rollover.Timeline {
+	c := *t
+	c.OldTTLs = slices.Clone(t.OldTTLs)
+	c.Combinations = slices.Clone(t.Combinations)
+	c.Keys = slices.Clone(t.Keys)
+	for i := range c.Keys {
+		c.Keys[i].Places = slices.Clone(c.Keys[i].Places)
+	}
+	c.Fixed = slices.Clone(t.Fixed)
+	c.Associations = slices.Clone(t.Associations)
+	return &c
+}

@@ -1,0 +1,205 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// opened is a file with how it was found.
+type opened struct {
+	file   *file
+	origin Origin
+	notice string
+}
+
+// opening is the work of one openFile.
+type opening struct {
+	path   string
+	handle *os.File // locked
+	size   int64
+	now    time.Time
+	held   *contents // nil: a new file
+	opened
+}
+
+// openFile opens, checks and if need be restores the file of a path, and gives the time of service that it holds.
+func openFile(path string) (opened, time.Duration, error) {
+	handle, err := lockFile(path)
+	if err != nil {
+		return opened{}, 0, err
+	}
+	o := &opening{path: path, handle: handle, now: time.Now()}
+	if err := o.judge(); err != nil {
+		return opened{}, 0, errors.Join(err, o.handle.Close())
+	}
+	o.file = &file{path: path, update: (*bolt.DB).Update}
+	if err := o.start(); err != nil {
+		return opened{}, 0, errors.Join(err, o.file.close())
+	}
+	if o.held == nil {
+		return o.opened, 0, nil
+	}
+	return o.opened, o.held.beat.Service, nil
+}
+
+// judge finds out what the file is, and puts a good one in its place.
+func (o *opening) judge() error {
+	info, err := o.handle.Stat()
+	if err != nil {
+		return err
+	}
+	o.size = info.Size()
+	held, err := examine(o.handle, o.size)
+	switch {
+	case err == nil:
+		o.held, o.origin = held, Intact
+		return nil
+	case errors.Is(err, ErrNewer) || errors.Is(err, ErrNotLedger):
+		return err
+	case errors.Is(err, errEmpty) || errors.Is(err, errDamaged):
+		return o.restore(err)
+	}
+	return err
+}
+
+// restore replaces a damaged file by its copy, and a missing or empty one too: a kill between the two renames leaves none.
+func (o *opening) restore(fault error) error {
+	backup, held, err := openBackup(o.path + backupSuffix)
+	if backup != nil {
+		defer func() { _ = backup.Close() }() // only read
+	}
+	none := errors.Is(err, fs.ErrNotExist) || errors.Is(err, errEmpty)
+	switch {
+	case errors.Is(err, ErrNewer):
+		return fmt.Errorf("its copy %s%s %w", o.path, backupSuffix, err)
+	case err == nil:
+		o.held, o.origin = held, Restored
+	case none && errors.Is(fault, errEmpty):
+		o.origin = Fresh
+		return nil
+	case none || errors.Is(err, errDamaged) || errors.Is(err, ErrNotLedger):
+		o.origin = Lost
+	default:
+		return err
+	}
+	if o.origin == Lost && errors.Is(fault, errDamaged) && !resembles(o.handle, o.size) {
+		return fmt.Errorf("%w: %w", ErrNotLedger, fault)
+	}
+	return o.replace(backup, fault, !none)
+}
+
+// openBackup gives the copy and what it holds; the file is nil if it cannot be opened.
+func openBackup(path string) (*os.File, *contents, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = ErrNotLedger
+	}
+	if err != nil {
+		return f, nil, err
+	}
+	held, err := examine(f, info.Size())
+	return f, held, err
+}
+
+// replace writes the new file first, so that a full disk changes nothing, and then moves the damaged ones out of the way.
+func (o *opening) replace(backup *os.File, fault error, hasBackup bool) error {
+	temp := o.path + newSuffix
+	handle, err := createLocked(temp, func(w *os.File) error {
+		if o.origin == Lost {
+			return nil
+		}
+		return copyAll(w, backup)
+	})
+	if err != nil {
+		return err
+	}
+	o.notice = "The ledger " + o.path + " was missing or empty"
+	if o.size > 0 {
+		aside, err := setAside(o.path, o.now)
+		if err != nil {
+			return errors.Join(err, handle.Close(), os.Remove(temp))
+		}
+		o.notice = fmt.Sprintf("The ledger %s %v, and is kept as %s", o.path, fault, aside)
+	}
+	if o.origin == Restored {
+		o.notice += fmt.Sprintf("; its copy %s%s of %s is used.", o.path, backupSuffix, o.held.beat.Wall.Format(time.RFC3339))
+	} else if hasBackup {
+		aside, err := setAside(o.path+backupSuffix, o.now)
+		if err != nil {
+			return errors.Join(err, handle.Close(), os.Remove(temp))
+		}
+		o.notice += fmt.Sprintf("; its copy was not good either, and is kept as %s: the timelines start anew.", aside)
+	} else {
+		o.notice += "; there is no copy: the timelines start anew."
+	}
+	if err := install(temp, o.path); err != nil {
+		return errors.Join(err, handle.Close())
+	}
+	old := o.handle
+	o.handle = handle
+	return old.Close()
+}
+
+// start hands the file to bbolt, creates what a new one lacks, and copies it.
+func (o *opening) start() error {
+	if err := o.file.mount(o.handle); err != nil {
+		return err
+	}
+	if o.held == nil {
+		s := shared{start: o.now}
+		if err := o.file.prepare(s.now(), nil); err != nil {
+			return err
+		}
+	} else if o.held.wasteful() {
+		_ = o.file.compact(o.held) // a full disk may keep the file as it is
+	} else if orphans := o.held.orphans(); len(orphans) > 0 {
+		_ = o.file.prepare(o.held.beat, orphans) // an issuer too many does no harm either
+	}
+	if o.origin == Restored {
+		return nil
+	}
+	if err := o.file.backup(); err != nil {
+		o.notice += fmt.Sprintf(" The ledger has no copy: %v.", err)
+	}
+	return nil
+}
+
+func (c *contents) orphans() []issuerID {
+	var out []issuerID
+	for id := range c.issuers {
+		if !c.used[id] {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// resembles tells a damaged ledger from a file that never was one, which a wrong path may have named: one of the meta pages
+// still has bbolt's mark, or nothing is left but zeroes.
+func resembles(f *os.File, size int64) bool {
+	b := make([]byte, 4)
+	for at := int64(0); at <= 1<<16; at = max(1024, 2*at) {
+		if _, err := f.ReadAt(b, at+pageHeader); err == nil && binary.NativeEndian.Uint32(b) == boltMagic {
+			return true
+		}
+	}
+	zeroes := make([]byte, 1<<16)
+	for at := int64(0); at < size; at += int64(len(zeroes)) {
+		b := make([]byte, min(int64(len(zeroes)), size-at))
+		if _, err := f.ReadAt(b, at); err != nil || !bytes.Equal(b, zeroes[:len(b)]) {
+			return false
+		}
+	}
+	return true
+}
