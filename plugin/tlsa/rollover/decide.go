@@ -44,6 +44,7 @@ type decider struct {
 	withdrew bool                        // the operator took something out of the Corefile
 	why      map[dane.Fingerprint]string // the evidence on which keys were retired
 	problems []Problem
+	changed  bool
 }
 
 // A key is a timeline's key with what this decision has found out about it.
@@ -68,10 +69,10 @@ func Decide(t Timeline, o Observation, p Policy, now Stamp) Decision {
 		if reflect.DeepEqual(before, d.t) {
 			break
 		}
-		before = d.t.Clone()
+		before, d.changed = d.t.Clone(), true
 	}
 	if d.t.ObservedAt.IsZero() && d.o.Known {
-		d.t.ObservedAt = d.now
+		d.t.ObservedAt, d.changed = d.now, true
 	}
 	return d.decision(t)
 }
@@ -117,15 +118,18 @@ func (d *decider) decision(before Timeline) Decision {
 		d.problem(NoCertificate, "no certificate for it in the watched directories; its TLSA query is answered with NODATA")
 	}
 	slices.SortFunc(d.problems, func(a, b Problem) int { return cmp.Or(cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Text, b.Text)) })
-	return Decision{
-		Timeline:    d.t,
-		Changed:     !reflect.DeepEqual(before, d.t),
-		Answer:      answer,
-		RRset:       d.t.RRset(),
-		Problems:    slices.Compact(d.problems),
-		Transitions: d.transitions(before),
-		Next:        d.next(),
+	decision := Decision{
+		Timeline: d.t,
+		Changed:  d.changed,
+		Answer:   answer,
+		RRset:    d.t.RRset(),
+		Problems: slices.Compact(d.problems),
+		Next:     d.next(),
 	}
+	if d.changed {
+		decision.Transitions = d.transitions(before)
+	}
+	return decision
 }
 
 // RRset gives the published associations in canonical order.

@@ -32,7 +32,7 @@ type simulation struct {
 	shown               []dane.Association
 	shownTTL            uint32
 	caches              []held
-	installed           [2]string                // the key of each lineage on disk
+	installed, staged   [2]string                // the keys of each lineage on disk
 	old                 map[string]time.Duration // keys that the server may present until then
 	fresh               int                      // keys made so far
 	installs            int
@@ -160,18 +160,12 @@ func (s *simulation) happen() {
 	case 3:
 		s.pass([]time.Duration{1, time.Minute, 20 * time.Minute, hour, 3 * hour, day}[s.choose(6, "time")])
 	case 4, 5:
-		s.put(nextPath(i), s.make(i))
+		s.staged[i] = s.make(i)
+		s.put(nextPath(i), s.staged[i])
 	case 6, 7, 8, 9:
-		f := s.files[nextPath(i)]
-		if f == nil || len(f.Leaves) == 0 || f.Doubt {
-			break
-		}
-		for name := range s.names() {
-			if leaf(name) == f.Leaves[0] && (!s.careful || s.safe(name)) {
-				s.install(i, name)
-				delete(s.files, nextPath(i))
-				break
-			}
+		if f := s.files[nextPath(i)]; f != nil && !f.Doubt && (!s.careful || s.safe(s.staged[i])) {
+			s.install(i, s.staged[i])
+			delete(s.files, nextPath(i))
 		}
 	case 10: // back to a key that was replaced
 		for _, name := range slices.Sorted(maps.Keys(s.old)) {
@@ -195,19 +189,6 @@ func (s *simulation) happen() {
 	case 15:
 		s.reload()
 	}
-}
-
-// names are all that were ever made.
-func (s *simulation) names() map[string]bool {
-	names := map[string]bool{"A": true, "R": true}
-	fresh := s.fresh
-	for s.fresh = 0; s.fresh < fresh; {
-		n := s.fresh
-		names[s.make(0)] = true
-		s.fresh = n
-		names[s.make(1)] = true
-	}
-	return names
 }
 
 func (s *simulation) reload() {

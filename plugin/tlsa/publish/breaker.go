@@ -1,0 +1,63 @@
+package publish
+
+import "github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
+
+// breaker marks what vanished together: a root that lost half of its lineages or more between two complete sweeps (rule 4).
+// An unmounted volume looks like that.
+func (a *atlas) breaker(roots []*certdir.Root) {
+	for _, r := range roots {
+		if !r.Complete {
+			continue
+		}
+		now := map[string]struct{}{}
+		for id, l := range a.lineages {
+			if l.Root == r.Path {
+				now[id] = struct{}{}
+			}
+		}
+		before, ok := a.swept[r.Path]
+		if !ok {
+			before = a.remembered(r.Path, now)
+		}
+		var gone []string
+		for id := range before {
+			if _, there := now[id]; !there {
+				gone = append(gone, id)
+			}
+		}
+		if 2*len(gone) >= len(before) {
+			for _, id := range gone {
+				a.lost[id] = true
+			}
+		}
+		a.swept[r.Path] = now
+	}
+}
+
+// remembered gives, at the first complete sweep of a root, what it holds and what the ledger says it held.
+func (a *atlas) remembered(root string, now map[string]struct{}) map[string]struct{} {
+	before := map[string]struct{}{}
+	for id := range now {
+		before[id] = struct{}{}
+	}
+	for id, owners := range a.placed {
+		for o := range owners {
+			if o.remembers(id, root) {
+				before[id] = struct{}{}
+			}
+		}
+	}
+	return before
+}
+
+// remembers tells whether an unretired key of o was seen in the lineage id of the root.
+func (o *owner) remembers(id, root string) bool {
+	for _, k := range o.timeline.Keys {
+		for _, p := range k.Places {
+			if p.Lineage == id && p.Root == root && k.RetiredAt.IsZero() {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,81 @@
+package publish
+
+import (
+	"fmt"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// look asks the zone about the owners, and remembers the SOAs that the answers belong to. mu is held.
+func (p *Publisher) look(owners []*owner) {
+	for _, z := range p.cfg.Zones {
+		p.soas[z] = p.soa(z)
+	}
+	for _, o := range owners {
+		p.lookAt(o)
+	}
+}
+
+// lookAgain asks about the owners of the zones whose SOA has changed: *auto* and *secondary* load late.
+func (p *Publisher) lookAgain() {
+	touched := map[*owner]struct{}{}
+	for _, z := range p.cfg.Zones {
+		soa := p.soa(z)
+		if soa == p.soas[z] {
+			continue
+		}
+		p.soas[z] = soa
+		for _, o := range p.owners {
+			if o.zone == z {
+				p.lookAt(o)
+				touched[o] = struct{}{}
+			}
+		}
+	}
+	p.step(touched)
+}
+
+// zoneSOA is a zone's SOA, and whether it has one.
+type zoneSOA struct {
+	SOA
+	there bool
+}
+
+func (p *Publisher) soa(zone string) zoneSOA {
+	soa, there := p.zones.SOA(zone)
+	return zoneSOA{soa, there}
+}
+
+func (p *Publisher) lookAt(o *owner) {
+	o.view = p.zones.Look(o.Name, o.zone)
+	o.policy = o.Policy
+	if lag := p.soas[o.zone].Lag; p.cfg.FollowSOA {
+		o.policy.Propagation = lag
+		if !p.cfg.HoldWritten {
+			o.policy.Hold += lag
+		}
+	}
+}
+
+// problems says what the zone's data means for the owner.
+func (v ZoneView) problems(zone string) []rollover.Problem {
+	var ps []rollover.Problem
+	add := func(r rollover.Reason, format string, args ...any) {
+		ps = append(ps, rollover.Problem{Reason: r, Text: fmt.Sprintf(format, args...)})
+	}
+	switch {
+	case v.Cut != "":
+		add(BelowCut, "%s is a zone cut or DNAME of %s, so the name belongs to another zone and is not served here; "+
+			"move the owner there, or delete its `name` line", v.Cut, zone)
+	case v.Signed:
+		add(ZoneSigned, "%s is already signed by its file or by *sign*, so records added here would be bogus and are not served; "+
+			"serve the unsigned zone through *dnssec*", zone)
+	case !v.Known:
+		add(ZoneMissing, "the plugins after tlsa have no SOA for %s, so denials fail; add *file*, *auto* or *secondary* for the zone, "+
+			"or wait until it has loaded", zone)
+	}
+	if v.Hidden != "" && v.Cut == "" && !v.Signed {
+		add(ZoneHidden, "the zone's %s is hidden by the TLSA owner; delete it from the zone, or delete the owner's `name` line", v.Hidden)
+	}
+	return ps
+}

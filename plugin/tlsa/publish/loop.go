@@ -1,0 +1,156 @@
+package publish
+
+import (
+	"context"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+const (
+	// heartbeat bounds the time of service that a crash can lose (rule 4.4).
+	heartbeat = 5 * time.Minute
+	// recheck bounds how late a change can come when the wall clock was stepped.
+	recheck = time.Minute
+	daily   = 24 * time.Hour
+)
+
+// run is the loop of a publisher: changed files, due moments, the zone's serial, the ledger's upkeep.
+func (p *Publisher) run(ctx context.Context, changes <-chan certdir.Changes) {
+	beat, check, backup := time.NewTicker(heartbeat), time.NewTicker(recheck), time.NewTicker(daily)
+	look := time.NewTicker(min(p.cfg.Rescan, recheck))
+	defer beat.Stop()
+	defer check.Stop()
+	defer backup.Stop()
+	defer look.Stop()
+	due := time.NewTimer(p.wait())
+	defer due.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case c := <-changes:
+			p.locked(func() { p.step(p.learn(c)) })
+		case <-due.C:
+			p.locked(p.ripen)
+		case <-check.C:
+			p.locked(p.revise)
+		case <-look.C:
+			p.locked(p.lookAgain)
+		case <-beat.C:
+			p.locked(func() { p.upkeep(p.store.Heartbeat()) })
+		case <-backup.C:
+			p.locked(func() { p.upkeep(p.store.Backup()) })
+		}
+		due.Reset(p.wait())
+	}
+}
+
+func (p *Publisher) locked(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+}
+
+// wait is how long until something is due.
+func (p *Publisher) wait() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	wait := recheck
+	if len(p.queue) > 0 {
+		wait = min(wait, time.Until(p.queue[0].due))
+	}
+	if p.backoff > 0 {
+		wait = min(wait, time.Until(p.retry))
+	}
+	return max(wait, 10*time.Millisecond)
+}
+
+// ripen decides what is due and what could not be recorded.
+func (p *Publisher) ripen() {
+	touched := map[*owner]struct{}{}
+	for _, o := range p.queue.ripe(time.Now()) {
+		touched[o] = struct{}{}
+	}
+	if !time.Now().Before(p.retry) {
+		for o := range p.failed {
+			touched[o] = struct{}{}
+		}
+	}
+	p.step(touched)
+}
+
+// revise decides again whatever waits for a moment, in case the wall clock was stepped.
+func (p *Publisher) revise() {
+	touched := make(map[*owner]struct{}, len(p.queue))
+	for _, o := range p.queue {
+		touched[o] = struct{}{}
+	}
+	p.step(touched)
+}
+
+func (p *Publisher) upkeep(err error) {
+	if err != nil {
+		p.meter.LedgerError()
+		p.log.Errorf("keeping the ledger %s: %v", p.cfg.Ledger, err)
+	}
+}
+
+// learn takes in what the watcher found and gives the owners to decide again. mu is held.
+func (p *Publisher) learn(c certdir.Changes) map[*owner]struct{} {
+	touched := map[*owner]struct{}{}
+	knew := p.atlas.known()
+	for _, r := range c.Roots {
+		p.learnRoot(r, touched)
+	}
+	for _, l := range c.Lineages {
+		p.atlas.learn(l, touched)
+	}
+	p.atlas.breaker(c.Roots)
+	for _, l := range c.Lineages {
+		p.warnOfKeys(l)
+		if now := p.atlas.lineages[l.ID]; now != nil {
+			p.problems.set(l.ID, p.atlas.problems(now))
+		} else {
+			p.problems.set(l.ID, nil)
+		}
+	}
+	if len(c.Roots) > 0 {
+		p.atlas.nextRound(touched)
+	}
+	if !knew && p.atlas.known() {
+		return p.all()
+	}
+	return touched
+}
+
+// learnRoot takes in a root; when its files turn out to have several owners, or one again, its lineages map anew.
+func (p *Publisher) learnRoot(r *certdir.Root, touched map[*owner]struct{}) {
+	before := p.atlas.roots[r.Path]
+	p.atlas.roots[r.Path] = r
+	ps := append([]rollover.Problem(nil), r.Problems...)
+	if r.MixedOwners && len(p.atlas.byHost) > 0 {
+		ps = append(ps, rollover.Problem{Reason: MixedOwners, Text: "its files belong to several users, so the names in their certificates " +
+			"prove nothing; give every owner its lineages by `from`, or let one user own all files"})
+	}
+	p.problems.set(r.Path, ps)
+	if before == nil || before.MixedOwners == r.MixedOwners {
+		return
+	}
+	for _, l := range p.atlas.lineages {
+		if l.Root == r.Path {
+			p.atlas.learn(l.Lineage, touched)
+		}
+	}
+}
+
+// warnOfKeys says once for each root that its private keys are open to this process, which needs none (design 2).
+func (p *Publisher) warnOfKeys(l *certdir.Lineage) {
+	if l.PrivateKey == "" || p.warned[l.Root] {
+		return
+	}
+	p.warned[l.Root] = true
+	p.log.Warningf("%s: this process can read private keys there (%q), and needs none; "+
+		"give it the certificates only, or take its right to read the keys", l.Root, l.PrivateKey)
+}

@@ -1,0 +1,136 @@
+package publish
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// observe gathers what the directories and the zone hold for o.
+func (a *atlas) observe(o *owner) rollover.Observation {
+	obs := rollover.Observation{
+		Known:     a.known(),
+		Seen:      a.seen(o),
+		Files:     map[string]rollover.FileState{},
+		ZoneKnown: o.view.Known,
+		Zone:      o.view.TLSA,
+	}
+	for _, k := range o.timeline.Keys {
+		for _, p := range k.Places {
+			obs.Files[p.File] = a.file(o, p)
+		}
+	}
+	return obs
+}
+
+// known tells whether every root of installed certificates has been read in full since the start.
+func (a *atlas) known() bool {
+	for _, r := range a.roots {
+		if !r.Staged && r.Sweeps == 0 {
+			return false
+		}
+	}
+	return len(a.roots) > 0
+}
+
+// seen joins the leaves of all lineages that map to o.
+func (a *atlas) seen(o *owner) []rollover.Seen {
+	type identity struct{ spki, sha256, issuer string }
+	byKey := map[identity]int{}
+	var seen []rollover.Seen
+	for _, id := range slices.Sorted(maps.Keys(o.lineages)) {
+		l := a.lineages[id]
+		for _, i := range l.owners[o] {
+			leaf := l.Leaves[i]
+			m := leaf.Material
+			key := identity{m.Leaf.SPKI, m.Leaf.SHA256, m.Issuer.SHA256}
+			j, ok := byKey[key]
+			if !ok {
+				j = len(seen)
+				byKey[key] = j
+				seen = append(seen, rollover.Seen{Material: m, Lineage: l.Name})
+			}
+			s := &seen[j]
+			s.Named = s.Named || o.takes(l)
+			if !l.Staged {
+				s.Lineage = l.Name
+			}
+			for _, f := range leaf.Files {
+				s.Places = append(s.Places, rollover.Place{Root: l.Root, Lineage: l.ID, File: f, Staged: l.Staged})
+			}
+		}
+	}
+	for i := range seen {
+		slices.SortFunc(seen[i].Places, func(p, q rollover.Place) int { return cmp.Compare(p.File, q.File) })
+	}
+	return seen
+}
+
+// file tells what became of a place that the timeline of o knows.
+func (a *atlas) file(o *owner, p rollover.Place) rollover.FileState {
+	root := a.roots[p.Root]
+	if root == nil {
+		return rollover.FileState{Doubt: true} // the Corefile no longer watches it: nothing is known of it
+	}
+	l := a.lineages[p.Lineage]
+	if l == nil {
+		return a.absent(o, root, p)
+	}
+	f, ok := l.Files[p.File]
+	if !ok {
+		return a.absent(o, root, p)
+	}
+	delete(a.missing, p.File)
+	state := rollover.FileState{
+		Doubt:    f.Doubt || root.MixedOwners && len(o.From) == 0,
+		Unmapped: len(o.From) > 0 && !o.takes(l),
+	}
+	for _, leaf := range l.Leaves {
+		if slices.Contains(leaf.Files, p.File) {
+			state.Leaves = append(state.Leaves, leaf.Material)
+		}
+	}
+	return state
+}
+
+// absence is a file that is not there: since which complete sweep of its root, and who asked for it in which round.
+type absence struct {
+	since  uint64
+	owners map[*owner]int
+}
+
+// absent counts the complete sweeps that missed a file since it was first missed.
+func (a *atlas) absent(o *owner, root *certdir.Root, p rollover.Place) rollover.FileState {
+	m := a.missing[p.File]
+	if m == nil {
+		m = &absence{since: root.Sweeps, owners: map[*owner]int{}}
+		a.missing[p.File] = m
+	}
+	m.owners[o] = a.round
+	gone := root.Sweeps - m.since
+	return rollover.FileState{Doubt: gone == 0 || !root.Complete, Gone: gone, Lost: a.lost[p.Lineage]}
+}
+
+// nextRound touches the owners that know a file which is missed, since each sweep may prove it gone, and drops what nobody
+// asked for in the last round.
+func (a *atlas) nextRound(touched map[*owner]struct{}) {
+	for file, m := range a.missing {
+		maps.DeleteFunc(m.owners, func(_ *owner, round int) bool { return round < a.round })
+		if len(m.owners) == 0 {
+			delete(a.missing, file)
+		}
+		for o := range m.owners {
+			touched[o] = struct{}{}
+		}
+	}
+	a.round++
+}
+
+// union gives both sets in canonical order.
+func union(a, b []dane.Association) []dane.Association {
+	return dane.Canonical(slices.Concat(a, b))
+}

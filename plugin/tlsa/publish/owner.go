@@ -1,0 +1,92 @@
+package publish
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// owner is an Owner at work.
+type owner struct {
+	Owner
+	zone string // the longest of the block's zones that it lies in
+
+	policy   rollover.Policy   // Owner's, with what the zone's SOA adds
+	timeline rollover.Timeline // as the ledger has it
+	shown    []dane.Association
+	answer   rollover.Answer
+	view     ZoneView
+
+	lineages map[string]struct{} // the lineages that map to it, by ID
+	placed   []string            // the lineages that its timeline's keys were seen in
+
+	states  map[rollover.State]int
+	ungated int
+
+	due   time.Time // when the next change is due; zero: none
+	index int       // in the queue; -1: not there
+}
+
+// served tells whether queries for it are ours to answer.
+func (o *owner) served() bool { return o.view.Cut == "" && !o.view.Signed }
+
+// takes tells whether the Corefile gives the lineage to the owner by `from`.
+func (o *owner) takes(l *lineage) bool {
+	return slices.Contains(o.From, l.Name) || slices.Contains(o.From, l.Dir) || slices.Contains(o.From, l.ID)
+}
+
+// queue is a heap of the owners that wait for a moment, soonest first.
+type queue []*owner
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+// Push is for container/heap only.
+func (q *queue) Push(x any) {
+	o := x.(*owner)
+	o.index = len(*q)
+	*q = append(*q, o)
+}
+
+// Pop is for container/heap only.
+func (q *queue) Pop() any {
+	old := *q
+	o := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	o.index = -1
+	return o
+}
+
+// schedule makes o due after d, or never for 0.
+func (q *queue) schedule(o *owner, after time.Duration) {
+	if after <= 0 {
+		o.due = time.Time{}
+		if o.index >= 0 {
+			heap.Remove(q, o.index)
+		}
+		return
+	}
+	o.due = time.Now().Add(after)
+	if o.index >= 0 {
+		heap.Fix(q, o.index)
+	} else {
+		heap.Push(q, o)
+	}
+}
+
+// ripe takes out the owners that are due.
+func (q *queue) ripe(now time.Time) []*owner {
+	var ripe []*owner
+	for len(*q) > 0 && !(*q)[0].due.After(now) {
+		ripe = append(ripe, heap.Pop(q).(*owner))
+	}
+	return ripe
+}

@@ -1,0 +1,99 @@
+package publish
+
+import (
+	"context"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// Zones is the DNS data behind this plugin: what the next plugin of the server block has.
+type Zones interface {
+	// Look tells what the next plugin has at owner, a name of the zone.
+	Look(owner, zone string) ZoneView
+	// SOA gives what is needed of the zone's SOA; false if the next plugin has none.
+	SOA(zone string) (SOA, bool)
+}
+
+// An SOA is what a publisher needs of a zone's SOA.
+type SOA struct {
+	Serial uint32
+	// Lag is REFRESH + RETRY: how long a secondary that misses a NOTIFY may lag behind.
+	Lag time.Duration
+}
+
+// A ZoneView is what the zone has at and above one owner.
+type ZoneView struct {
+	// Known: the next plugin answered with the zone's data.
+	Known bool
+	// Cut is the zone cut or DNAME at or above the owner; empty without one.
+	Cut string
+	// Signed: the zone comes with signatures of its own.
+	Signed bool
+	// Hidden names records that our answers hide, "CNAME at _25._tcp.mail.example.org."; empty if there is none.
+	Hidden string
+	// TLSA are the zone's own associations at the owner.
+	TLSA []dane.Association
+}
+
+// store is what a publisher needs of a ledger.Store.
+type store interface {
+	Origin() ledger.Origin
+	Notice() string
+	Load(block string) (map[string]*rollover.Timeline, error)
+	Commit(block string, changes map[string]*rollover.Timeline) error
+	Heartbeat() error
+	Backup() error
+	Now() rollover.Stamp
+	Close() error
+}
+
+func openLedger(path string) (store, error) { return ledger.Open(path) }
+
+// watcher is what a publisher needs of a certdir.Watcher.
+type watcher interface {
+	Sweep() certdir.Changes
+	Run(ctx context.Context, apply func(certdir.Changes))
+}
+
+// A Logger takes one line at a time.
+type Logger interface {
+	Infof(format string, v ...any)
+	Warningf(format string, v ...any)
+	Errorf(format string, v ...any)
+}
+
+// A Meter takes the figures of a block.
+type Meter interface {
+	// Update is called after every change.
+	Update(Figures)
+	// LedgerError counts a commit that failed.
+	LedgerError()
+}
+
+// Figures are what a block publishes about itself.
+type Figures struct {
+	// States counts the associations by state.
+	States map[rollover.State]int
+	// Ungated counts those that are in use before they are Ready.
+	Ungated int
+	// Next is when the next change is due by itself; zero: none is.
+	Next time.Time
+	// Problems counts the open problems by reason.
+	Problems map[rollover.Reason]int
+}
+
+// The reasons of problems that this package finds.
+const (
+	LedgerFailing rollover.Reason = "ledger-failing" // a commit failed; removals and Ready wait
+	LedgerLost    rollover.Reason = "ledger-lost"    // the ledger was damaged at start
+	MixedOwners   rollover.Reason = "mixed-owners"   // a root with several uids needs `from`
+	UnmappedKey   rollover.Reason = "unmapped-key"   // a staged bare key that no owner takes
+	BelowCut      rollover.Reason = "below-cut"      // an owner under a delegation or DNAME
+	ZoneSigned    rollover.Reason = "zone-signed"    // a zone that comes with its own signatures
+	ZoneHidden    rollover.Reason = "zone-hidden"    // records of the zone that our names hide
+	ZoneMissing   rollover.Reason = "zone-missing"   // the next plugin has no SOA for the zone
+)

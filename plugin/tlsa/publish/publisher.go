@@ -1,0 +1,270 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
+)
+
+// A Publisher runs one block: New, Prepare, Start, Stop; or Abort instead of Start when the server could not be started.
+type Publisher struct {
+	cfg   Config
+	block string // the ledger's name for the block
+	zones Zones
+	log   Logger
+	meter Meter
+
+	table zone.Table
+	known atomic.Bool // no owner's answer is Unknown
+
+	// mu is held for one step: a change of files, a due moment, a check of the zone.
+	mu        sync.Mutex
+	paused    bool // another instance is taking over
+	stale     bool // something was missed while paused
+	serving   bool // queries are being answered
+	writer    *zone.Writer
+	store     store
+	watcher   watcher
+	owners    []*owner
+	unknown   int // owners whose answer is Unknown
+	atlas     *atlas
+	queue     queue
+	problems  *problems
+	warned    map[string]bool // roots with private keys that this process can read
+	soas      map[string]zoneSOA
+	failed    map[*owner]struct{}           // what could not be recorded
+	withdrawn map[string]*rollover.Timeline // what the ledger has and the Corefile no longer
+	backoff   time.Duration                 // how long to wait before that is tried again, 0 when commits work
+	retry     time.Time                     // when it is
+	figures   Figures
+
+	open  func(path string) (store, error)
+	watch func(certdir.Config) watcher
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	before *Publisher // whom it takes over from
+}
+
+// quiet and maxQuiet are how long a lineage must be left alone before it is read, and how long a busy one may delay that.
+const (
+	quiet    = 500 * time.Millisecond
+	maxQuiet = 10 * time.Second
+)
+
+// New makes the publisher of a block. It does nothing yet.
+func New(cfg Config, zones Zones, log Logger, meter Meter) *Publisher {
+	p := &Publisher{
+		cfg: cfg, block: strings.Join(cfg.Zones, " ") + "|" + cfg.View, zones: zones, log: log, meter: meter,
+		problems: newProblems(log), soas: map[string]zoneSOA{}, warned: map[string]bool{}, failed: map[*owner]struct{}{},
+		figures: Figures{States: map[rollover.State]int{}},
+		open:    openLedger,
+		watch:   func(c certdir.Config) watcher { return certdir.New(c) },
+	}
+	p.writer = zone.NewWriter(&p.table)
+	for _, c := range cfg.Owners {
+		o := &owner{Owner: c, zone: longest(cfg.Zones, c.Name), lineages: map[string]struct{}{}, index: -1}
+		p.owners = append(p.owners, o)
+	}
+	p.unknown = len(p.owners)
+	p.atlas = newAtlas(p.owners)
+	return p
+}
+
+func longest(zones []string, name string) string {
+	longest := ""
+	for _, z := range zones {
+		if (name == z || strings.HasSuffix(name, "."+z)) && len(z) > len(longest) {
+			longest = z
+		}
+	}
+	return longest
+}
+
+// Table is where queries look up their answers. It never changes identity.
+func (p *Publisher) Table() *zone.Table { return &p.table }
+
+// Config is what the publisher was made with.
+func (p *Publisher) Config() Config { return p.cfg }
+
+// Known tells whether every owner can be answered with something better than SERVFAIL.
+func (p *Publisher) Known() bool { return p.known.Load() }
+
+// Prepare opens the ledger, sweeps once, records what is new and builds the first answers, without serving them: nothing
+// becomes Ready by it. From now on a publisher of the same block in this process stands still, until Start lets its stop or
+// Abort lets it go on. On an error nothing is left open.
+func (p *Publisher) Prepare() error {
+	store, err := p.open(p.cfg.Ledger)
+	if err != nil {
+		return fmt.Errorf("opening the ledger: %w", err)
+	}
+	p.store = store
+	p.before = takeOver(p)
+	if err := p.load(); err != nil {
+		p.Abort()
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if notice := store.Notice(); notice != "" {
+		p.problems.set(p.cfg.Ledger, []rollover.Problem{{Reason: LedgerLost, Text: notice}})
+	}
+	p.watcher = p.watch(certdir.Config{
+		Certs: p.cfg.Certs, Next: p.cfg.Next, Rescan: p.cfg.Rescan, Quiet: quiet, MaxQuiet: maxQuiet, KeepDER: p.wholeCertificates(),
+	})
+	p.look(p.owners)
+	touched := p.learn(p.watcher.Sweep())
+	for _, o := range p.owners {
+		touched[o] = struct{}{}
+	}
+	p.step(touched)
+	return nil
+}
+
+// load reads the timelines. What an older copy of the ledger says of owners without records proves nothing (rule 2).
+func (p *Publisher) load() error {
+	timelines, err := p.store.Load(p.block)
+	if err != nil {
+		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
+	}
+	restored := p.store.Origin() == ledger.Restored
+	for _, o := range p.owners {
+		if t := timelines[o.Name]; t != nil {
+			o.timeline = *t
+			delete(timelines, o.Name)
+		}
+		if restored {
+			o.timeline.NoneSince = rollover.Stamp{}
+		}
+		o.shown = o.timeline.RRset()
+		p.atlas.keep(o)
+	}
+	p.withdrawn = timelines
+	return nil
+}
+
+// withdraw takes the owners that the Corefile no longer has out of the ledger (rule 8). It waits for the start: one that
+// fails leaves them to the instance before.
+func (p *Publisher) withdraw() {
+	if len(p.withdrawn) == 0 {
+		return
+	}
+	gone := map[string]*rollover.Timeline{}
+	for name, t := range p.withdrawn {
+		gone[name] = nil
+		if len(t.Associations) > 0 {
+			p.log.Infof("%s: withdrawn, because the Corefile no longer has it; caches may hold its records until %s",
+				name, moment(time.Duration(t.TTL)*time.Second))
+		}
+	}
+	p.withdrawn = nil
+	p.upkeep(p.store.Commit(p.block, gone)) // what stays is withdrawn at the next start
+}
+
+func (p *Publisher) wholeCertificates() bool {
+	for _, o := range p.owners {
+		for _, c := range o.Policy.Combinations {
+			if c.Selector == dane.Cert && c.MatchingType == dane.Full {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Start begins to serve: what is published counts from now on, and files are watched. The instance before must have stopped.
+func (p *Publisher) Start() {
+	takenOver(p)
+	p.before = nil
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	p.mu.Lock()
+	p.serving = true
+	p.withdraw()
+	p.look(p.owners)
+	p.step(p.all())
+	p.log.Infof("%s: %d names with %d associations; %s", strings.Join(p.cfg.Zones, " "), len(p.owners), p.total(), p.keeping())
+	p.mu.Unlock()
+	changes := make(chan certdir.Changes)
+	p.done.Go(func() {
+		p.watcher.Run(ctx, func(c certdir.Changes) {
+			select {
+			case changes <- c:
+			case <-ctx.Done():
+			}
+		})
+	})
+	p.done.Go(func() { p.run(ctx, changes) })
+}
+
+func (p *Publisher) total() int {
+	total := 0
+	for _, o := range p.owners {
+		total += len(o.shown)
+	}
+	return total
+}
+
+func (p *Publisher) keeping() string {
+	if p.cfg.Ledger == "" {
+		return "the timeline is kept in memory only"
+	}
+	return "the timeline is kept in " + p.cfg.Ledger
+}
+
+// Stop ends the watcher and the loop, and closes the ledger.
+func (p *Publisher) Stop() {
+	if p.cancel == nil {
+		p.Abort()
+		return
+	}
+	p.cancel()
+	p.done.Wait()
+	p.locked(func() { p.upkeep(p.store.Heartbeat()) })
+	stopped(p)
+	p.close()
+}
+
+// Abort gives back what Prepare took. It does nothing after Start.
+func (p *Publisher) Abort() {
+	if p.cancel != nil {
+		return
+	}
+	giveBack(p)
+	p.close()
+}
+
+func (p *Publisher) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.store == nil {
+		return
+	}
+	if err := p.store.Close(); err != nil {
+		p.log.Errorf("closing the ledger %s: %v", p.cfg.Ledger, err)
+	}
+	p.store = nil
+}
+
+func (p *Publisher) all() map[*owner]struct{} {
+	all := make(map[*owner]struct{}, len(p.owners))
+	for _, o := range p.owners {
+		all[o] = struct{}{}
+	}
+	return all
+}
+
+// Same tells whether a block of the Corefile has the same timeline.
+func (p *Publisher) Same(cfg Config) bool {
+	return cfg.Ledger == p.cfg.Ledger && cfg.View == p.cfg.View && slices.Equal(cfg.Zones, p.cfg.Zones)
+}

@@ -1,0 +1,79 @@
+package publish
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// tell logs one line a transition: what, where from, why, and what happens next.
+func (p *Publisher) tell(o *owner, ts []rollover.Transition) {
+	for _, t := range ts {
+		line := fmt.Sprintf("%s: %s", o.Name, t.Association)
+		if t.Lineage != "" {
+			line += " of lineage " + t.Lineage
+		}
+		line += " " + p.sentence(o, t)
+		if t.Ungated && t.From != t.State {
+			p.log.Warningf("%s", line)
+		} else {
+			p.log.Infof("%s", line)
+		}
+	}
+}
+
+// sentence says what a transition is, its reason, and what is due next and when.
+func (p *Publisher) sentence(o *owner, t rollover.Transition) string {
+	cached := moment(time.Duration(p.cfg.TTL) * time.Second)
+	switch {
+	case t.State == rollover.Removed:
+		return fmt.Sprintf("is removed (%s); caches may hold it until %s", t.Reason, cached)
+	case t.State == rollover.Retired:
+		return fmt.Sprintf("is retired (%s); it stays published until %s", t.Reason, moment(t.Left))
+	case t.Ungated:
+		return fmt.Sprintf("is active but UNGATED (%s): it was installed before every cache had its record; clients may fail until %s",
+			t.Reason, moment(t.Left))
+	case t.State == t.From && t.Gated:
+		return fmt.Sprintf("is known to every cache now (%s)", t.Reason)
+	case t.State == rollover.Active:
+		return fmt.Sprintf("is active (%s)", t.Reason)
+	case t.State == rollover.Ready:
+		return fmt.Sprintf("is ready: safe to install (%s)", t.Reason)
+	}
+	return fmt.Sprintf("is published (%s); it is ready, and safe to install, at %s", t.Reason, moment(t.Left))
+}
+
+// moment is the time after d from now, as logs write it.
+func moment(d time.Duration) string { return time.Now().UTC().Add(d).Format(time.RFC3339) }
+
+// count keeps the figures of o's associations up to date without a look at the other owners.
+func (p *Publisher) count(o *owner) {
+	for s, n := range o.states {
+		if p.figures.States[s] -= n; p.figures.States[s] == 0 {
+			delete(p.figures.States, s)
+		}
+	}
+	p.figures.Ungated -= o.ungated
+	o.states, o.ungated = map[rollover.State]int{}, 0
+	for _, s := range o.timeline.Statuses(o.policy, p.store.Now()) {
+		o.states[s.State]++
+		if s.Ungated {
+			o.ungated++
+		}
+	}
+	for s, n := range o.states {
+		p.figures.States[s] += n
+	}
+	p.figures.Ungated += o.ungated
+}
+
+// report hands the figures out.
+func (p *Publisher) report() {
+	p.figures.Next = time.Time{}
+	if len(p.queue) > 0 {
+		p.figures.Next = p.queue[0].due
+	}
+	p.figures.Problems = p.problems.counts
+	p.meter.Update(p.figures)
+}

@@ -1,0 +1,154 @@
+package publish
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
+)
+
+// step decides the touched owners again, records, publishes, and then counts from the moment of service. mu is held.
+func (p *Publisher) step(touched map[*owner]struct{}) {
+	if p.paused {
+		p.stale = true
+		return
+	}
+	if len(touched) == 0 {
+		return
+	}
+	now := p.store.Now()
+	decisions := make(map[*owner]rollover.Decision, len(touched))
+	for o := range touched {
+		decisions[o] = rollover.Decide(o.timeline, p.atlas.observe(o), o.policy, now)
+	}
+	p.settle(decisions)
+	if p.serving {
+		p.serve(touched)
+	}
+	p.report()
+}
+
+// serve stamps Tpub on what queries are answered with now (rule 2): only then the wait for Ready can be told.
+func (p *Publisher) serve(touched map[*owner]struct{}) {
+	now := p.store.Now()
+	decisions := map[*owner]rollover.Decision{}
+	for o := range touched {
+		if _, failed := p.failed[o]; failed || !o.served() {
+			continue
+		}
+		if t, changed := rollover.Served(o.timeline, now); changed {
+			d := rollover.Decide(t, p.atlas.observe(o), o.policy, now)
+			d.Changed = true
+			decisions[o] = d
+		}
+	}
+	p.settle(decisions)
+}
+
+// settle records the decisions, then shows them (rule 5).
+func (p *Publisher) settle(decisions map[*owner]rollover.Decision) {
+	if len(decisions) == 0 {
+		return
+	}
+	changes := map[string]*rollover.Timeline{}
+	for o, d := range decisions {
+		if d.Changed {
+			changes[o.Name] = &d.Timeline
+		}
+	}
+	recorded := p.record(changes)
+	for o, d := range decisions {
+		if d.Changed && !recorded {
+			p.provide(o, d)
+		} else {
+			p.accept(o, d)
+		}
+	}
+	p.writer.Flush()
+	p.known.Store(p.unknown == 0)
+	told := slices.SortedFunc(maps.Keys(decisions), func(a, b *owner) int { return strings.Compare(a.Name, b.Name) })
+	for _, o := range told {
+		if d := decisions[o]; !d.Changed || recorded {
+			p.tell(o, d.Transitions)
+		}
+	}
+}
+
+// retryFirst and retryMost bound the wait before a commit that failed is tried again.
+const (
+	retryFirst = time.Second
+	retryMost  = time.Minute
+)
+
+// record writes the changes down and tells whether they are on disk.
+func (p *Publisher) record(changes map[string]*rollover.Timeline) bool {
+	if len(changes) == 0 {
+		return true
+	}
+	err := p.store.Commit(p.block, changes)
+	if err == nil {
+		if p.backoff > 0 {
+			p.backoff = 0
+			p.problems.set("", nil)
+		}
+		return true
+	}
+	p.meter.LedgerError()
+	if p.backoff == 0 {
+		p.problems.set("", []rollover.Problem{{Reason: LedgerFailing, Text: fmt.Sprintf("%v; new records are published all the same, "+
+			"but nothing becomes Ready and nothing is removed until the ledger can be written: free space or mend the file's directory", err)}})
+	}
+	p.backoff = min(max(2*p.backoff, retryFirst), retryMost)
+	p.retry = time.Now().Add(p.backoff)
+	return false
+}
+
+// accept makes a decision that the ledger has the owner's state.
+func (p *Publisher) accept(o *owner, d rollover.Decision) {
+	delete(p.failed, o)
+	o.timeline, o.shown = d.Timeline, d.RRset
+	p.atlas.keep(o)
+	p.queue.schedule(o, d.Next)
+	p.show(o, d.Answer)
+	p.note(o, d.Problems)
+	p.count(o)
+}
+
+// provide shows what a decision adds though the ledger does not have it, and nothing else of it (the exception of rule 5).
+func (p *Publisher) provide(o *owner, d rollover.Decision) {
+	p.failed[o] = struct{}{}
+	o.shown = union(o.timeline.RRset(), d.RRset)
+	answer := d.Answer
+	if len(o.shown) > 0 {
+		answer = rollover.Records
+	}
+	p.show(o, answer)
+	p.note(o, d.Problems)
+}
+
+// show puts the owner's answer into the table.
+func (p *Publisher) show(o *owner, answer rollover.Answer) {
+	if was, is := o.answer == rollover.Unknown, answer == rollover.Unknown; was && !is {
+		p.unknown--
+	} else if is && !was {
+		p.unknown++
+	}
+	o.answer = answer
+	switch {
+	case !o.served():
+		p.writer.Set(o.Name, o.Host, o.zone, nil)
+	case answer == rollover.Unknown:
+		p.writer.Set(o.Name, o.Host, o.zone, &zone.Set{Unknown: true})
+	default:
+		p.writer.Set(o.Name, o.Host, o.zone, zone.NewSet(o.shown, p.cfg.TTL))
+	}
+}
+
+// note keeps the owner's problems, those of its zone included.
+func (p *Publisher) note(o *owner, ps []rollover.Problem) {
+	p.problems.set(o.Name, append(o.view.problems(o.zone), ps...))
+}

@@ -1,0 +1,112 @@
+package publish
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+func TestOwnerBelowACutIsNotServedAndNeverReady(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.zone.view = ZoneView{Known: true, Cut: "mail.example.org."}
+		s.put("/certs", "mail", mailLeaf("k"))
+		s.start(config())
+		if e, ok := s.p.Table().Lookup(mail); ok {
+			t.Errorf("it is served: %+v", e)
+		}
+		s.after(24 * time.Hour)
+		if s.log.figures().Problems[BelowCut] != 1 {
+			t.Errorf("problems %v", s.log.figures().Problems)
+		}
+		s.zone.change(ZoneView{Known: true}, 2)
+		s.after(2 * time.Minute)
+		s.want(mail, "k")
+		for _, a := range s.p.owners[0].timeline.Associations {
+			if !a.ReadyAt.IsZero() {
+				t.Error("an association that nobody could ask for is Ready")
+			}
+		}
+	})
+}
+
+func TestZoneThatLoadsLateIsNoticed(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.zone.view = ZoneView{}
+		s.put("/certs", "mail", mailLeaf("k"))
+		s.start(config())
+		s.want(mail, "k")
+		if s.log.figures().Problems[ZoneMissing] != 1 {
+			t.Errorf("problems %v", s.log.figures().Problems)
+		}
+		static := dane.Association{Combination: dane.Combination{Usage: 3, Selector: 1, MatchingType: 2}, Data: strings.Repeat("x", 64)}
+		s.zone.change(ZoneView{Known: true, TLSA: []dane.Association{static}}, 1)
+		s.after(2 * time.Minute)
+		if s.log.figures().Problems[ZoneMissing] != 0 || s.log.figures().Problems[rollover.ZoneRecord] != 1 {
+			t.Errorf("problems %v", s.log.figures().Problems)
+		}
+		if e, _ := s.p.Table().Lookup(mail); e.Set.Len() != 3 {
+			t.Errorf("%d records, want ours and the zone's, each key in both combinations", e.Set.Len())
+		}
+	})
+}
+
+func TestSignedZoneIsLeftAlone(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.zone.view = ZoneView{Known: true, Signed: true}
+		s.put("/certs", "mail", mailLeaf("k"))
+		s.start(config())
+		if e, ok := s.p.Table().Lookup(mail); ok {
+			t.Errorf("it is served: %+v", e)
+		}
+		if s.log.figures().Problems[ZoneSigned] != 1 {
+			t.Errorf("problems %v", s.log.figures().Problems)
+		}
+	})
+}
+
+func TestTransferredZoneWaitsForItsSlowestSecondary(t *testing.T) {
+	for claim, tc := range map[string]struct {
+		follow, written bool
+		hold            time.Duration
+	}{
+		"without transfer":                     {false, false, 2 * time.Hour},
+		"with it, and hold left open":          {true, false, 5 * time.Hour},
+		"with it, and a hold that was written": {true, true, 5 * time.Hour},
+	} {
+		t.Run(claim, func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				s.zone.lag = 3 * time.Hour
+				cfg := config()
+				cfg.FollowSOA, cfg.HoldWritten = tc.follow, tc.written
+				s.put("/certs", "mail", mailLeaf("old"))
+				s.put("/next", "mail", bareLeaf("new"))
+				s.start(cfg)
+				s.after(tc.hold - time.Second)
+				if got := s.states(mail); got != "active, published" {
+					t.Errorf("a second early: %s", got)
+				}
+				s.after(2 * time.Second)
+				if got := s.states(mail); got != "active, ready" {
+					t.Errorf("in time: %s", got)
+				}
+			})
+		})
+	}
+}
+
+func TestPrivateKeysThatCanBeReadAreSaidOnce(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.put("/certs", "mail", mailLeaf("k"))
+		l := *s.tree.lineages["/certs/mail"]
+		l.PrivateKey = "/certs/mail/privkey.pem"
+		s.tree.lineages["/certs/mail"] = &l
+		s.start(config())
+		s.look("/certs/mail")
+		if n := strings.Count(strings.Join(s.log.take(), "\n"), "can read private keys"); n != 1 {
+			t.Errorf("said %d times", n)
+		}
+	})
+}
