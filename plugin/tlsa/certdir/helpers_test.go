@@ -286,16 +286,15 @@ func link(t testing.TB, to, path string) {
 	ok(t, os.Symlink(to, path))
 }
 
-var certbotKinds = []string{"cert", "privkey", "chain", "fullchain"}
-
 // certbot writes version n of a lineage into a certbot tree, new files first, then link by link.
 func certbot(t testing.TB, dir, name string, n int, c issued, chain string) {
 	t.Helper()
-	for _, kind := range certbotKinds {
+	kinds := []string{"cert", "privkey", "chain", "fullchain"}
+	for _, kind := range kinds {
 		data := map[string]string{"cert": c.cert, "privkey": c.key, "chain": chain, "fullchain": c.fullchain}[kind]
 		write(t, filepath.Join(dir, "archive", name, fmt.Sprintf("%s%d.pem", kind, n)), data)
 	}
-	for _, kind := range certbotKinds {
+	for _, kind := range kinds {
 		certbotLink(t, dir, name, kind, n)
 	}
 	write(t, filepath.Join(dir, "live", name, "README"), "do not move these files")

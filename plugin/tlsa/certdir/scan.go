@@ -7,8 +7,6 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
 // walk visits a directory and what lies below: it watches it, then reads it (W4).
@@ -78,10 +76,10 @@ func (s *scan) enter(d *dir) target {
 	}
 	d.real, d.id = t.real, t.inode
 	s.watchDir(d)
-	if p, ok := s.place(t.real); ok && p.open {
+	if p := s.remember(t.real, t.info); p.open {
 		t.open = t.real
-	} else if ok && p.openToGroup() {
-		d.root.note(problem(rollover.Reason(GroupWritable), "%s may be written by group %d, which can so add keys to DNS: chmod g-w it if that is not meant",
+	} else if p.openToGroup() {
+		d.root.note(problem(GroupWritable, "%s may be written by group %d, which can so add keys to DNS: chmod g-w it if that is not meant",
 			show(d.path), p.gid))
 	}
 	return t

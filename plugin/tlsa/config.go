@@ -1,0 +1,226 @@
+package tlsa
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// A block is one `tlsa` directive, valid as it stands. View is unknown until the server has been put together.
+type block struct {
+	publish.Config
+	position
+	// warnings are for the operator's log, each with its place.
+	warnings []string
+	// written tells where each option stands; an option that is missing here has its default.
+	written map[string]position
+}
+
+// guardOnly tells a block that publishes nothing and is there for the sake of other signed blocks.
+func (b *block) guardOnly() bool { return len(b.Owners) == 0 }
+
+// parse reads every tlsa directive of a server block. It opens no file and starts nothing. Each error names file, line,
+// value and what to do.
+func parse(c *caddy.Controller) ([]*block, error) {
+	var blocks []*block
+	for c.Next() {
+		d, err := readDirective(c)
+		if err != nil {
+			return nil, err
+		}
+		b, err := newBlock(d, c.ServerBlockKeys, dnsserver.GetConfig(c).Root)
+		if err != nil {
+			return nil, err
+		}
+		for _, other := range blocks {
+			if err := b.disjoint(other); err != nil {
+				return nil, err
+			}
+		}
+		blocks = append(blocks, b)
+	}
+	return blocks, nil
+}
+
+// disjoint refuses an owner that an earlier directive of the server block has: only one of them would be asked.
+func (b *block) disjoint(other *block) error {
+	for _, o := range b.Owners {
+		if slices.ContainsFunc(other.Owners, func(p publish.Owner) bool { return p.Name == o.Name }) {
+			return b.errorf("owner %s stands in the tlsa directive at %s too: name it in one of them", o.Name, other.position)
+		}
+	}
+	return nil
+}
+
+// A builder puts a block together from its lines.
+type builder struct {
+	*block
+	root   string
+	as     []placed[dane.Combination] // of the block, for names without their own
+	drafts []*draft
+	policy rollover.Policy // what all owners have in common
+}
+
+// placed is a value and where it was written.
+type placed[T any] struct {
+	value T
+	statement
+}
+
+func newBlock(d directive, serverKeys []string, root string) (*block, error) {
+	server, err := serverZones(serverKeys)
+	if err != nil {
+		return nil, d.errorf("%w", err)
+	}
+	zones, err := parseZones(d.zones, server)
+	if err != nil {
+		return nil, d.errorf("%w", err)
+	}
+	b := &builder{
+		block: &block{position: d.position, written: make(map[string]position)},
+		root:  root,
+	}
+	b.Zones, b.TTL, b.Rescan = zones, uint32(time.Hour/time.Second), time.Minute
+	for _, s := range d.options {
+		if err := b.option(s); err != nil {
+			return nil, err
+		}
+		if _, again := b.written[s.option]; !again {
+			b.written[s.option] = s.position
+		}
+	}
+	if err := b.finish(d); err != nil {
+		return nil, err
+	}
+	return b.block, nil
+}
+
+// finish judges what only the whole block can tell, and fills in the defaults.
+func (b *builder) finish(d directive) error {
+	if len(d.options) > 0 {
+		if err := b.complete(d.options); err != nil {
+			return err
+		}
+	}
+	if err := b.times(); err != nil {
+		return err
+	}
+	if len(b.as) == 0 {
+		b.as = []placed[dane.Combination]{{value: dane.Combination{Usage: dane.DANEEE, Selector: dane.SPKI, MatchingType: dane.SHA256}}}
+	}
+	for _, d := range b.drafts {
+		owner, err := b.owner(d)
+		if err != nil {
+			return err
+		}
+		b.Owners = append(b.Owners, owner)
+		b.warnSize(d, owner)
+	}
+	slices.SortFunc(b.Owners, func(o, p publish.Owner) int { return strings.Compare(o.Name, p.Name) })
+	slices.Sort(b.Certs)
+	slices.Sort(b.Next)
+	if !b.guardOnly() && b.Ledger == "" {
+		b.warnLedger()
+	}
+	return nil
+}
+
+// complete checks that the options make something to publish together.
+func (b *builder) complete(options []statement) error {
+	named := slices.ContainsFunc(b.drafts, func(d *draft) bool { return len(d.lines) > 0 })
+	for _, s := range options {
+		switch {
+		case len(b.drafts) == 0:
+			return s.position.errorf("%s without name or pin: nothing would be published, add one of them, or leave the block empty",
+				s.option)
+		case !named && slices.Contains([]string{"certs", "next", "as"}, s.option):
+			return s.position.errorf("%s without name: no owner would use it, add name or remove it", s.option)
+		}
+	}
+	for _, d := range b.drafts {
+		if len(b.Certs)+len(b.Next)+len(d.pins) == 0 {
+			return d.at.errorf("%s has nothing to publish: add certs, next or a pin", d.name)
+		}
+	}
+	return nil
+}
+
+// times checks the waits against each other and fills in their defaults.
+func (b *builder) times() error {
+	ttl := time.Duration(b.TTL) * time.Second
+	p := &b.policy
+	p.TTL = b.TTL
+	least := p.Propagation + 2*ttl
+	for _, wait := range []struct {
+		option string
+		value  *time.Duration
+		preset time.Duration
+	}{
+		{"hold", &p.Hold, p.Propagation + max(2*ttl, ttl+5*time.Minute)},
+		{"grace", &p.Grace, max(48*time.Hour, least)},
+	} {
+		at, written := b.written[wait.option]
+		if !written || *wait.value == 0 { // notafter leaves the duration open
+			*wait.value = wait.preset
+		}
+		if *wait.value < least {
+			return at.errorf("%s: %s is below propagation + 2*ttl, so a cache could still hold the records of before: write at least %s",
+				wait.option, *wait.value, least)
+		}
+	}
+	return nil
+}
+
+// option reads one line of the block.
+func (b *builder) option(s statement) error {
+	at, again := b.written[s.option]
+	switch s.option {
+	case "certs":
+		return b.roots(s, &b.Certs)
+	case "next":
+		return b.roots(s, &b.Next)
+	case "name":
+		return b.nameLine(s)
+	case "as":
+		return b.asLine(s)
+	case "pin":
+		return b.pinLine(s)
+	}
+	if again {
+		return s.position.errorf("%s stands a second time, first at %s: remove one", s.option, at)
+	}
+	switch s.option {
+	case "ttl":
+		return b.ttl(s)
+	case "propagation":
+		return s.duration(&b.policy.Propagation, 0, 30*day)
+	case "hold":
+		return s.duration(&b.policy.Hold, time.Second, 365*day)
+	case "grace":
+		return b.grace(s)
+	case "rescan":
+		return s.duration(&b.Rescan, time.Second, day)
+	case "ledger":
+		return b.ledger(s)
+	case "fallthrough":
+		return s.position.errorf("fallthrough without authority: remove it, a name that is not ours always goes to the next plugin")
+	}
+	return s.position.errorf("%w", unknown(s.option))
+}
+
+func unknown(option string) error {
+	options := []string{"certs", "next", "name", "as", "pin", "ttl", "propagation", "hold", "grace", "ledger", "rescan"}
+	nearest := slices.MinFunc(options, func(o, p string) int { return distance(option, o) - distance(option, p) })
+	if distance(option, nearest) <= 1+len(nearest)/5 {
+		return fmt.Errorf("unknown option %q: did you mean %q?", option, nearest)
+	}
+	return fmt.Errorf("unknown option %q: the options are %s", option, list(options))
+}

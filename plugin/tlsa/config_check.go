@@ -1,0 +1,159 @@
+package tlsa
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
+)
+
+func (b *block) warn(s statement, format string, args ...any) {
+	b.warnings = append(b.warnings, fmt.Sprintf("%s - %s: "+format, append([]any{s.position, s.option}, args...)...))
+}
+
+// warnCombination says what is legal and works badly.
+func (b *block) warnCombination(s statement, c dane.Combination) {
+	if c.MatchingType == dane.Full {
+		b.warn(s, "%s puts whole keys or certificates into DNS: prefer %d %d 1 (RFC 7671 10.1.2)", c, c.Usage, c.Selector)
+	}
+	if c.Usage == dane.DANEEE && c.Selector == dane.Cert && s.option != "pin" {
+		b.warn(s, "%s changes at each renewal, even of the same key: prefer 3 1 1", c)
+	}
+	if c == (dane.Combination{Usage: dane.DANETA, Selector: dane.SPKI, MatchingType: dane.Full}) {
+		b.warn(s, "%s is a bare trust anchor key, which not every client can use: prefer 2 1 1 (RFC 7671 5.2.3)", c)
+	}
+}
+
+func (b *block) warnLedger() {
+	s := statement{position: b.position, option: "tlsa"}
+	if at, written := b.written["ledger"]; written {
+		s = statement{position: at, option: "ledger none"}
+	}
+	b.warn(s, "the timeline is in memory only, so each restart forgets which records caches may still hold: write ledger FILE")
+}
+
+// warnSize estimates the answer while two keys overlap, and warns where it will not fit into a UDP message of the usual
+// size (RFC 9715). Lengths that only the certificates can tell are those of ordinary ones.
+func (b *block) warnSize(d *draft, o publish.Owner) {
+	const (
+		fixed       = 12 + 4 + 11 // header, question, OPT
+		record      = 12 + 3      // compressed name, type, class, TTL, length; usage, selector, matching type
+		keys        = 2
+		certificate = 1000
+		publicKey   = 294 // RSA of 2048 bits
+		most        = 1232
+	)
+	size := fixed + wireLength(o.Name)
+	for _, c := range o.Policy.Combinations {
+		data := map[dane.MatchingType]int{dane.SHA256: 32, dane.SHA512: 64}[c.MatchingType]
+		switch {
+		case c.MatchingType != dane.Full:
+		case c.Selector == dane.Cert:
+			data = certificate
+		default:
+			data = publicKey
+		}
+		size += keys * (record + data)
+	}
+	for _, pin := range o.Policy.Pins {
+		size += record + len(pin.Data)
+	}
+	if size > most {
+		b.warn(d.at, "the records of %s may take %d octets while two keys overlap: over %d, each query has to come again over TCP",
+			o.Name, size, most)
+	}
+}
+
+// peers is what else the server block has.
+type peers struct {
+	// dnssec signs our answers.
+	dnssec bool
+	// next: a plugin after us serves the zone.
+	next bool
+	// transfer lets secondaries have the zone.
+	transfer bool
+	// rewriteTTL: *rewrite* may change the TTLs of our answers.
+	rewriteTTL bool
+}
+
+// check judges the block together with the rest of its server block. It returns what to log.
+func (b *block) check(p peers) (warnings []string, err error) {
+	tell := func(format string, args ...any) {
+		warnings = append(warnings, fmt.Sprintf("%s - tlsa: "+format, append([]any{b.position}, args...)...))
+	}
+	if !p.next {
+		return nil, b.errorf("tlsa: no plugin after it serves %s: add file, auto or secondary to the server block", list(b.Zones))
+	}
+	if !p.dnssec {
+		tell("no dnssec in the server block, so clients ignore its TLSA records: add dnssec, unless something else signs them")
+	}
+	if b.guardOnly() {
+		return warnings, nil
+	}
+	if most := uint32(time.Hour / time.Second); p.dnssec && b.TTL > most {
+		return nil, b.written["ttl"].errorf("ttl: %s is more than dnssec can sign, and caches would keep the records too long: write at most 1h",
+			time.Duration(b.TTL)*time.Second)
+	}
+	if p.rewriteTTL {
+		tell("rewrite of TTLs: hold and grace count by ttl, so leave the TTL of TLSA records alone")
+	}
+	return warnings, nil
+}
+
+// equal tells whether two blocks that share a ledger, zones and a view have the same options, as they must.
+func (b *block) equal(o *block) error {
+	if err := sameOptions(b.Config, o.Config); err != nil {
+		return b.errorf("tlsa shares ledger, zones and view with %s and must have the same options, but %w", o.position, err)
+	}
+	return nil
+}
+
+// sameOptions gives an error that names the first option in which two blocks differ. Zones, view and ledger are not
+// compared: they say which blocks must be the same.
+func sameOptions(a, b publish.Config) error {
+	other := settings(b)
+	for i, s := range settings(a) {
+		if s != other[i] { // the owners stand before what is listed by owner, so the lists run in step up to there
+			return fmt.Errorf("%s is %q here and %q there: make them equal", s.option, s.value, other[i].value)
+		}
+	}
+	return nil
+}
+
+// A setting is an option of a block in words.
+type setting struct{ option, value string }
+
+func settings(c publish.Config) []setting {
+	names := make([]string, 0, len(c.Owners))
+	for _, o := range c.Owners {
+		names = append(names, o.Name)
+	}
+	all := []setting{
+		{"certs", strings.Join(c.Certs, " ")},
+		{"next", strings.Join(c.Next, " ")},
+		{"ttl", (time.Duration(c.TTL) * time.Second).String()},
+		{"rescan", c.Rescan.String()},
+		{"name", strings.Join(names, " ")},
+	}
+	for _, o := range c.Owners {
+		grace := o.Policy.Grace.String()
+		if o.Policy.UntilExpiry {
+			grace += " or notafter"
+		}
+		pins := make([]string, 0, len(o.Policy.Pins))
+		for _, pin := range o.Policy.Pins {
+			pins = append(pins, fmt.Sprintf("%s %x", pin.Combination, pin.Data))
+		}
+		all = append(all,
+			setting{"propagation", o.Policy.Propagation.String()},
+			setting{"hold", o.Policy.Hold.String()},
+			setting{"grace", grace},
+			setting{"from of " + o.Name, strings.Join(o.From, " ")},
+			setting{"as of " + o.Name, strings.Trim(fmt.Sprint(o.Policy.Combinations), "[]")},
+			setting{"pin of " + o.Name, strings.Join(pins, ", ")},
+		)
+	}
+	return all
+}

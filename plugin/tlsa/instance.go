@@ -1,0 +1,108 @@
+package tlsa
+
+import (
+	"sync"
+
+	"github.com/coredns/caddy"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
+)
+
+// instance is what the tlsa directives of one caddy instance run. Blocks with the same ledger, zones and view share one
+// publisher, because a timeline has one writer.
+type instance struct {
+	mu    sync.Mutex // guards units; held while the instance starts or stops
+	units []unit
+}
+
+type unit struct {
+	block     *block
+	publisher *publish.Publisher
+	meter     *meter
+}
+
+type instanceKey struct{}
+
+// instanceOf gives the instance that c belongs to, and hooks it into the instance's life when it is new.
+func instanceOf(c *caddy.Controller) *instance {
+	if i, ok := c.Get(instanceKey{}).(*instance); ok {
+		return i
+	}
+	i := &instance{}
+	c.Set(instanceKey{}, i)
+	c.OnShutdown(i.stop)
+	c.OnRestartFailed(abortStarts)
+	return i
+}
+
+// prepare checks a block against its server block and gets its answers ready.
+func (i *instance) prepare(h *Handler, b *block, p peers) error {
+	warnings, err := b.check(p)
+	if err != nil {
+		return err
+	}
+	for _, w := range append(b.warnings, warnings...) {
+		log.Warning(w)
+	}
+	if b.guardOnly() {
+		return nil
+	}
+	_, written := b.written["propagation"]
+	b.FollowSOA = p.transfer && !written
+	_, b.HoldWritten = b.written["hold"]
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	pub, err := i.share(b)
+	if err != nil {
+		return err
+	}
+	if pub == nil {
+		m := newMeter(b.Config)
+		pub = publish.New(b.Config, backend{h}, log, m)
+		if err := pub.Prepare(); err != nil {
+			return b.errorf("%w", err)
+		}
+		i.units = append(i.units, unit{block: b, publisher: pub, meter: m})
+	}
+	h.tables = append(h.tables, pub.Table())
+	h.ready = append(h.ready, pub.Known)
+	return nil
+}
+
+// share gives the publisher of a block that has the same timeline, nil if b is the first.
+func (i *instance) share(b *block) (*publish.Publisher, error) {
+	for _, u := range i.units {
+		if u.publisher.Same(b.Config) {
+			return u.publisher, b.equal(u.block)
+		}
+	}
+	return nil, nil
+}
+
+// started begins to serve: the servers of the instance are up, and those of the instance before are gone.
+func started(in *caddy.Instance) {
+	in.StorageMu.RLock()
+	i, ok := in.Storage[instanceKey{}].(*instance)
+	in.StorageMu.RUnlock()
+	if !ok {
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, u := range i.units {
+		u.meter.begin()
+		u.publisher.Start()
+	}
+}
+
+// stop never fails: an error would keep caddy from telling the next instance that it is up.
+func (i *instance) stop() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, u := range i.units {
+		u.publisher.Stop()
+		u.meter.end()
+	}
+	i.units = nil
+	return nil
+}
