@@ -1,0 +1,7 @@
+//go:build full
+
+package main
+
+import (
+	_ "github.com/coredns/coredns/core/plugin" // Every plugin of CoreDNS.
+)
