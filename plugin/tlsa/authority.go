@@ -78,34 +78,31 @@ var _ publish.Zones = backend{}
 
 // SOA implements publish.Zones.
 func (b backend) SOA(zone string) (publish.SOA, bool) {
-	m := ask(context.Background(), b.h.Next, local{}, zone, dns.TypeSOA, false)
+	m := b.ask(zone, dns.TypeSOA, true)
 	if m == nil {
 		return publish.SOA{}, false
 	}
+	var found publish.SOA
+	there := false
 	for _, rr := range m.Answer {
-		if soa, ok := rr.(*dns.SOA); ok && strings.EqualFold(soa.Hdr.Name, zone) {
-			lag := time.Duration(soa.Refresh+soa.Retry) * time.Second
-			return publish.SOA{Serial: soa.Serial, Lag: lag}, true
+		switch rr := rr.(type) {
+		case *dns.SOA:
+			found.Serial, found.Lag = rr.Serial, time.Duration(rr.Refresh+rr.Retry)*time.Second
+			there = strings.EqualFold(rr.Hdr.Name, zone)
+		case *dns.RRSIG:
+			found.Signed = true
 		}
 	}
-	return publish.SOA{}, false
+	return found, there
 }
 
 // Look implements publish.Zones.
-func (b backend) Look(owner, zone string) publish.ZoneView {
-	ctx := context.Background()
-	soa := ask(ctx, b.h.Next, local{}, zone, dns.TypeSOA, true)
-	if soa == nil || len(soa.Answer) == 0 {
-		return publish.ZoneView{}
-	}
-	v := publish.ZoneView{Known: true}
-	for _, rr := range soa.Answer {
-		v.Signed = v.Signed || rr.Header().Rrtype == dns.TypeRRSIG
-	}
-	m := ask(ctx, b.h.Next, local{}, owner, dns.TypeTLSA, false)
+func (b backend) Look(owner string) publish.ZoneView {
+	m := b.ask(owner, dns.TypeTLSA, false)
 	if m == nil {
 		return publish.ZoneView{}
 	}
+	v := publish.ZoneView{Known: true}
 	if kind, _ := response.Typify(m, time.Now()); kind == response.Delegation {
 		v.Cut = m.Ns[0].Header().Name
 	}
@@ -119,15 +116,19 @@ func (b backend) Look(owner, zone string) publish.ZoneView {
 			}
 		}
 	}
-	v.Hidden = b.hidden(ctx, owner)
+	v.Hidden = b.hidden(owner)
 	return v
 }
 
 // hidden finds records that our names hide: those of other types at the owner and at its underscore ancestors.
-func (b backend) hidden(ctx context.Context, owner string) string {
+func (b backend) hidden(owner string) string {
 	for name := owner; strings.HasPrefix(name, "_"); {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeSRV} {
-			if m := ask(ctx, b.h.Next, local{}, name, qtype, false); m != nil && len(m.Answer) > 0 {
+			m := b.ask(name, qtype, false)
+			if m == nil || m.Rcode == dns.RcodeNameError {
+				break // nothing of any type is there
+			}
+			if len(m.Answer) > 0 {
 				rr := m.Answer[0].Header()
 				return fmt.Sprintf("%s at %s", dns.TypeToString[rr.Rrtype], rr.Name)
 			}
@@ -135,6 +136,10 @@ func (b backend) hidden(ctx context.Context, owner string) string {
 		_, name, _ = strings.Cut(name, ".")
 	}
 	return ""
+}
+
+func (b backend) ask(name string, qtype uint16, do bool) *dns.Msg {
+	return ask(context.Background(), b.h.Next, local{}, name, qtype, do)
 }
 
 // local is the other end of our own questions.

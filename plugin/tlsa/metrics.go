@@ -48,7 +48,7 @@ func (m *meter) Update(f publish.Figures) {
 	if !m.serving {
 		return
 	}
-	for s := rollover.Published; s < rollover.Removed; s++ {
+	for s := range rollover.Removed {
 		associations.WithLabelValues(m.zone, m.view, s.String()).Set(float64(f.States[s]))
 	}
 	ungated.WithLabelValues(m.zone, m.view).Set(float64(f.Ungated))

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
 const many = 100_000
@@ -71,14 +73,7 @@ func BenchmarkFileSize(b *testing.B) {
 	for b.Loop() {
 		s := open(b, path)
 		all := owners(0, many)
-		first := maps.Clone(all)
-		for owner, t := range first {
-			c := clone(t)
-			c.Associations[0].PublishedAt, c.Associations[0].ReadyAt = at(0), at(0)
-			c.Associations[0].PublishedAt.Wall, c.Associations[0].ReadyAt.Wall = time.Time{}, time.Time{}
-			first[owner] = c
-		}
-		commit(b, s, "a", first)
+		commit(b, s, "a", unpublished(all))
 		size("recorded-B/assoc", many)
 		commit(b, s, "a", all)
 		size("published-B/assoc", many)
@@ -106,6 +101,16 @@ func BenchmarkFileSize(b *testing.B) {
 		size("single-again-B/assoc", many)
 		closeStore(b, s)
 	}
+}
+
+func unpublished(all timelines) timelines {
+	out := maps.Clone(all)
+	for owner, t := range out {
+		c := clone(t)
+		c.Associations[0].PublishedAt, c.Associations[0].ReadyAt = rollover.Stamp{}, rollover.Stamp{}
+		out[owner] = c
+	}
+	return out
 }
 
 func changed(all timelines, order []int) timelines {

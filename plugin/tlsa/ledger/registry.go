@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,15 +25,15 @@ type registry struct {
 func Open(path string) (*Store, error) {
 	stores.mu.Lock()
 	defer stores.mu.Unlock()
-	real, info, err := resolve(path)
+	target, info, err := resolve(path)
 	if err != nil {
 		return nil, err
 	}
-	if s := stores.find(real, info); s != nil {
+	if s := stores.find(target, info); s != nil {
 		s.refs++
 		return &Store{shared: s}, nil
 	}
-	s := &shared{path: real, refs: 1}
+	s := &shared{path: target, refs: 1}
 	if path == "" {
 		s.keep, s.origin = newMemory(), Memory
 	} else if err := s.openFile(); err != nil {
@@ -72,12 +73,7 @@ func (r *registry) release(s *shared) error {
 	if s.refs > 0 {
 		return nil
 	}
-	for i := range r.open {
-		if r.open[i] == s {
-			r.open = append(r.open[:i], r.open[i+1:]...)
-			break
-		}
-	}
+	r.open = slices.DeleteFunc(r.open, func(o *shared) bool { return o == s })
 	return s.keep.close()
 }
 
@@ -97,21 +93,21 @@ func resolve(path string) (string, fs.FileInfo, error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("ledger %s: finding its directory: %w", path, err)
 	}
-	real := filepath.Join(dir, filepath.Base(path))
-	if _, err := os.Lstat(real); errors.Is(err, fs.ErrNotExist) {
-		return real, nil, nil
+	target := filepath.Join(dir, filepath.Base(path))
+	if _, err := os.Lstat(target); errors.Is(err, fs.ErrNotExist) {
+		return target, nil, nil
 	}
-	if real, err = filepath.EvalSymlinks(real); err != nil {
+	if target, err = filepath.EvalSymlinks(target); err != nil {
 		return "", nil, fmt.Errorf("ledger %s: following the link: %w", path, err)
 	}
-	info, err := os.Stat(real)
+	info, err := os.Stat(target)
 	if err != nil {
 		return "", nil, fmt.Errorf("ledger %s: %w", path, err)
 	}
 	if !info.Mode().IsRegular() {
 		return "", nil, fmt.Errorf("ledger %s: %w: it is a %s, and a ledger is a regular file", path, ErrNotLedger, kind(info.Mode()))
 	}
-	return real, info, nil
+	return target, info, nil
 }
 
 func kind(m fs.FileMode) string {

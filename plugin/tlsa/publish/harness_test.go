@@ -377,6 +377,7 @@ type zoneData struct {
 	view   ZoneView
 	serial uint32
 	lag    time.Duration
+	signed bool
 }
 
 func (z *zoneData) change(view ZoneView, serial uint32) {
@@ -385,7 +386,7 @@ func (z *zoneData) change(view ZoneView, serial uint32) {
 	z.view, z.serial = view, serial
 }
 
-func (z *zoneData) Look(string, string) ZoneView {
+func (z *zoneData) Look(string) ZoneView {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	return z.view
@@ -394,7 +395,7 @@ func (z *zoneData) Look(string, string) ZoneView {
 func (z *zoneData) SOA(string) (SOA, bool) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	return SOA{Serial: z.serial, Lag: z.lag}, z.view.Known
+	return SOA{Serial: z.serial, Lag: z.lag, Signed: z.signed}, z.view.Known
 }
 
 // journal is the log and the meter.

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
@@ -144,14 +145,7 @@ func (a *atlas) ownersOf(l *lineage, leaf certdir.Leaf) map[*owner]struct{} {
 
 func bare(leaf certdir.Leaf) bool { return leaf.Material.Leaf.SHA256 == "" }
 
-func hasBare(l *certdir.Lineage) bool {
-	for _, leaf := range l.Leaves {
-		if bare(leaf) {
-			return true
-		}
-	}
-	return false
-}
+func hasBare(l *certdir.Lineage) bool { return slices.ContainsFunc(l.Leaves, bare) }
 
 // problems are those of a lineage's files, and that of a staged key that nothing takes.
 func (a *atlas) problems(l *lineage) []rollover.Problem {
@@ -159,14 +153,14 @@ func (a *atlas) problems(l *lineage) []rollover.Problem {
 	for _, f := range l.Files {
 		ps = append(ps, f.Problems...)
 	}
-	for i, leaf := range l.Leaves {
-		taken := false
-		for _, leaves := range l.owners {
-			for _, j := range leaves {
-				taken = taken || i == j
-			}
+	taken := map[int]bool{}
+	for _, leaves := range l.owners {
+		for _, i := range leaves {
+			taken[i] = true
 		}
-		if bare(leaf) && !taken {
+	}
+	for i, leaf := range l.Leaves {
+		if bare(leaf) && !taken[i] {
 			ps = append(ps, rollover.Problem{Reason: UnmappedKey, Text: fmt.Sprintf("no owner takes the staged key of lineage %s (%q): "+
 				"a bare key has no names, so call its file after an installed lineage or after the host, or give the lineage to an owner by `from`",
 				l.Name, leaf.Files[0])})

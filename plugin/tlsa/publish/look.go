@@ -16,8 +16,9 @@ func (p *Publisher) look(owners []*owner) {
 	}
 }
 
-// lookAgain asks about the owners of the zones whose SOA has changed: *auto* and *secondary* load late.
-func (p *Publisher) lookAgain() {
+// lookAgain asks about the owners of the zones whose SOA has changed: *auto* and *secondary* load late. It gives the owners
+// to decide again.
+func (p *Publisher) lookAgain() map[*owner]struct{} {
 	touched := map[*owner]struct{}{}
 	for _, z := range p.cfg.Zones {
 		soa := p.soa(z)
@@ -32,7 +33,7 @@ func (p *Publisher) lookAgain() {
 			}
 		}
 	}
-	p.step(touched)
+	return touched
 }
 
 // zoneSOA is a zone's SOA, and whether it has one.
@@ -47,18 +48,23 @@ func (p *Publisher) soa(zone string) zoneSOA {
 }
 
 func (p *Publisher) lookAt(o *owner) {
-	o.view = p.zones.Look(o.Name, o.zone)
+	soa := p.soas[o.zone]
+	o.view, o.signed = ZoneView{}, soa.Signed
+	if soa.there {
+		o.view = p.zones.Look(o.Name)
+	}
 	o.policy = o.Policy
-	if lag := p.soas[o.zone].Lag; p.cfg.FollowSOA {
-		o.policy.Propagation = lag
+	if p.cfg.FollowSOA {
+		o.policy.Propagation = soa.Lag
 		if !p.cfg.HoldWritten {
-			o.policy.Hold += lag
+			o.policy.Hold += soa.Lag
 		}
 	}
 }
 
-// problems says what the zone's data means for the owner.
-func (v ZoneView) problems(zone string) []rollover.Problem {
+// zoneProblems says what the zone's data means for the owner.
+func (o *owner) zoneProblems() []rollover.Problem {
+	v, zone := o.view, o.zone
 	var ps []rollover.Problem
 	add := func(r rollover.Reason, format string, args ...any) {
 		ps = append(ps, rollover.Problem{Reason: r, Text: fmt.Sprintf(format, args...)})
@@ -67,14 +73,14 @@ func (v ZoneView) problems(zone string) []rollover.Problem {
 	case v.Cut != "":
 		add(BelowCut, "%s is a zone cut or DNAME of %s, so the name belongs to another zone and is not served here; "+
 			"move the owner there, or delete its `name` line", v.Cut, zone)
-	case v.Signed:
+	case o.signed:
 		add(ZoneSigned, "%s is already signed by its file or by *sign*, so records added here would be bogus and are not served; "+
 			"serve the unsigned zone through *dnssec*", zone)
 	case !v.Known:
 		add(ZoneMissing, "the plugins after tlsa have no SOA for %s, so denials fail; add *file*, *auto* or *secondary* for the zone, "+
 			"or wait until it has loaded", zone)
 	}
-	if v.Hidden != "" && v.Cut == "" && !v.Signed {
+	if v.Hidden != "" && v.Cut == "" && !o.signed {
 		add(ZoneHidden, "the zone's %s is hidden by the TLSA owner; delete it from the zone, or delete the owner's `name` line", v.Hidden)
 	}
 	return ps

@@ -37,7 +37,7 @@ func (p *Publisher) run(ctx context.Context, changes <-chan certdir.Changes) {
 		case <-check.C:
 			p.locked(p.revise)
 		case <-look.C:
-			p.locked(p.lookAgain)
+			p.locked(func() { p.step(p.lookAgain()) })
 		case <-beat.C:
 			p.locked(func() { p.upkeep(p.store.Heartbeat()) })
 		case <-backup.C:

@@ -19,6 +19,7 @@ type owner struct {
 	shown    []dane.Association
 	answer   rollover.Answer
 	view     ZoneView
+	signed   bool // the zone comes with signatures of its own
 
 	lineages map[string]struct{} // the lineages that map to it, by ID
 	placed   []string            // the lineages that its timeline's keys were seen in
@@ -31,7 +32,7 @@ type owner struct {
 }
 
 // served tells whether queries for it are ours to answer.
-func (o *owner) served() bool { return o.view.Cut == "" && !o.view.Signed }
+func (o *owner) served() bool { return o.view.Cut == "" && !o.signed }
 
 // takes tells whether the Corefile gives the lineage to the owner by `from`.
 func (o *owner) takes(l *lineage) bool {

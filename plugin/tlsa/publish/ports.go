@@ -12,8 +12,8 @@ import (
 
 // Zones is the DNS data behind this plugin: what the next plugin of the server block has.
 type Zones interface {
-	// Look tells what the next plugin has at owner, a name of the zone.
-	Look(owner, zone string) ZoneView
+	// Look tells what the next plugin has at owner, a name of a zone that has an SOA.
+	Look(owner string) ZoneView
 	// SOA gives what is needed of the zone's SOA; false if the next plugin has none.
 	SOA(zone string) (SOA, bool)
 }
@@ -23,6 +23,8 @@ type SOA struct {
 	Serial uint32
 	// Lag is REFRESH + RETRY: how long a secondary that misses a NOTIFY may lag behind.
 	Lag time.Duration
+	// Signed: the zone comes with signatures of its own.
+	Signed bool
 }
 
 // A ZoneView is what the zone has at and above one owner.
@@ -31,8 +33,6 @@ type ZoneView struct {
 	Known bool
 	// Cut is the zone cut or DNAME at or above the owner; empty without one.
 	Cut string
-	// Signed: the zone comes with signatures of its own.
-	Signed bool
 	// Hidden names records that our answers hide, "CNAME at _25._tcp.mail.example.org."; empty if there is none.
 	Hidden string
 	// TLSA are the zone's own associations at the owner.

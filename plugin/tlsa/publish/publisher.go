@@ -116,9 +116,7 @@ func (p *Publisher) Prepare() error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if notice := store.Notice(); notice != "" {
-		p.problems.set(p.cfg.Ledger, []rollover.Problem{{Reason: LedgerLost, Text: notice}})
-	}
+	p.notice()
 	p.watcher = p.watch(certdir.Config{
 		Certs: p.cfg.Certs, Next: p.cfg.Next, Rescan: p.cfg.Rescan, Quiet: quiet, MaxQuiet: maxQuiet, KeepDER: p.wholeCertificates(),
 	})
@@ -129,6 +127,17 @@ func (p *Publisher) Prepare() error {
 	}
 	p.step(touched)
 	return nil
+}
+
+// notice passes on what the ledger says about its opening.
+func (p *Publisher) notice() {
+	switch notice, origin := p.store.Notice(), p.store.Origin(); {
+	case notice == "":
+	case origin == ledger.Restored, origin == ledger.Lost:
+		p.problems.set(p.cfg.Ledger, []rollover.Problem{{Reason: LedgerLost, Text: notice}})
+	default:
+		p.log.Warningf("%s", notice)
+	}
 }
 
 // load reads the timelines. What an older copy of the ledger says of owners without records proves nothing (rule 2).

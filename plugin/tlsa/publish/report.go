@@ -14,7 +14,7 @@ func (p *Publisher) tell(o *owner, ts []rollover.Transition) {
 		if t.Lineage != "" {
 			line += " of lineage " + t.Lineage
 		}
-		line += " " + p.sentence(o, t)
+		line += " " + p.sentence(t)
 		if t.Ungated && t.From != t.State {
 			p.log.Warningf("%s", line)
 		} else {
@@ -24,7 +24,7 @@ func (p *Publisher) tell(o *owner, ts []rollover.Transition) {
 }
 
 // sentence says what a transition is, its reason, and what is due next and when.
-func (p *Publisher) sentence(o *owner, t rollover.Transition) string {
+func (p *Publisher) sentence(t rollover.Transition) string {
 	cached := moment(time.Duration(p.cfg.TTL) * time.Second)
 	switch {
 	case t.State == rollover.Removed:

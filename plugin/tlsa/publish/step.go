@@ -150,5 +150,5 @@ func (p *Publisher) show(o *owner, answer rollover.Answer) {
 
 // note keeps the owner's problems, those of its zone included.
 func (p *Publisher) note(o *owner, ps []rollover.Problem) {
-	p.problems.set(o.Name, append(o.view.problems(o.zone), ps...))
+	p.problems.set(o.Name, append(o.zoneProblems(), ps...))
 }

@@ -55,7 +55,7 @@ func TestZoneThatLoadsLateIsNoticed(t *testing.T) {
 
 func TestSignedZoneIsLeftAlone(t *testing.T) {
 	onStage(t, func(s *stage) {
-		s.zone.view = ZoneView{Known: true, Signed: true}
+		s.zone.signed = true
 		s.put("/certs", "mail", mailLeaf("k"))
 		s.start(config())
 		if e, ok := s.p.Table().Lookup(mail); ok {
