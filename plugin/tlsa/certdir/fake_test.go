@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -68,7 +69,7 @@ func (f *fake) setRefuse(err error) {
 func (f *fake) open() (source, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.refuse == unix.EMFILE {
+	if errors.Is(f.refuse, unix.EMFILE) {
 		return nil, f.refuse
 	}
 	return f, nil
@@ -413,11 +414,11 @@ func TestFileThatChangesWhileItIsReadIsReadAgain(t *testing.T) {
 	write(t, path, c.cert)
 	st, err := lstat(path)
 	ok(t, err)
-	r := reader{open: func(path string, flags int) (int, error) {
-		fd, err := openDisk(path, flags)
-		replace(t, path, c.fullchain) // the open file stays as it was seen
-		return fd, err
-	}}
+	r := newReader()
+	r.read = func(fd int, buf []byte) (int, error) {
+		replace(t, path, c.fullchain)
+		return unix.Read(fd, buf)
+	}
 	if _, why := r.content(path, path, st); reasonOf(why) != Unstable {
 		t.Error(why)
 	}

@@ -114,7 +114,7 @@ func (t *trail) hop(link string) (done bool) {
 	}
 	t.pass()
 	to, err := readlink(link, t.s.w.linkBuf)
-	if err == unix.EINVAL || err == unix.ENOENT && t.links == 1 { // no link any more
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) && t.links == 1 { // no link any more
 		t.hops, t.links = t.hops[:len(t.hops)-1], t.links-1
 		return t.look(link)
 	}

@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -95,7 +96,7 @@ func (w *Watcher) heardIn(d *dir, name string, now time.Time) {
 	case err == nil && st.isDir() && !skipDir(name) && d.mayHaveSubs():
 		w.touch(d.sub(name), now)
 	case skipFile(name) || label.role == roleRequest && !d.root.staged:
-	case err != nil && err != unix.ENOENT, err == nil && !st.isDir():
+	case err != nil && !errors.Is(err, unix.ENOENT), err == nil && !st.isDir():
 		l := w.lineage(d, label.key)
 		if !slices.Contains(l.news, name) {
 			l.news = append(l.news, name)

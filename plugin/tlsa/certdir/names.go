@@ -121,8 +121,7 @@ func isTemporary(name string) bool {
 // isBackup: *.old, *.old-1, *.old.pem and the like, but no host such as mail.old.example; and the dated files of dehydrated and uacme
 // behind their links, cert-1700000000.pem.
 func isBackup(name string) bool {
-	if i := strings.Index(name, ".old"); i >= 0 {
-		rest := name[i+len(".old"):]
+	if _, rest, found := strings.Cut(name, ".old"); found {
 		if rest == "" || strings.ContainsAny(rest[:1], "0123456789-_") || strings.Contains(" "+outerSuffixes+" ", " "+rest+" ") {
 			return true
 		}

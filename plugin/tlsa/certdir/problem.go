@@ -50,8 +50,7 @@ func problem(reason rollover.Reason, format string, args ...any) *rollover.Probl
 
 // unreadable explains why a path cannot be read: for want of permission, who may and who we are.
 func unreadable(path string, err error) *rollover.Problem {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathError.Err
 	}
 	switch {

@@ -11,8 +11,7 @@ import (
 
 const maxSize = 1 << 20
 
-// A disk opens what is read: tests put faults between.
-type disk func(path string, flags int) (fd int, err error)
+func newReader() reader { return reader{open: openDisk, read: unix.Read} }
 
 func openDisk(path string, flags int) (fd int, err error) {
 	for {
@@ -27,7 +26,9 @@ var errUnstable = errors.New("changes while it is read")
 
 // A reader reads files into one buffer, which is wiped after each: private keys stand beside certificates (combined files).
 type reader struct {
-	open disk
+	// open and read are the system's, but for tests that put faults between.
+	open func(path string, flags int) (fd int, err error)
+	read func(fd int, buf []byte) (n int, err error)
 	buf  []byte
 }
 
@@ -77,7 +78,7 @@ func (r *reader) readStable(real string, st info) (n int, err error) {
 	if before, err := fstat(fd); err != nil || before != st {
 		return 0, errUnstable
 	}
-	n, err = readAll(fd, r.buf)
+	n, err = r.readAll(fd, r.buf)
 	if err != nil {
 		return n, err
 	}
@@ -90,11 +91,11 @@ func (r *reader) readStable(real string, st info) (n int, err error) {
 }
 
 // readAll fills buf until it is full or the file ends.
-func readAll(fd int, buf []byte) (n int, err error) {
+func (r *reader) readAll(fd int, buf []byte) (n int, err error) {
 	for n < len(buf) {
-		got, err := unix.Read(fd, buf[n:])
+		got, err := r.read(fd, buf[n:])
 		switch {
-		case err == unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return n, err
 		case got == 0:

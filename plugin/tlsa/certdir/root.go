@@ -193,7 +193,7 @@ func (s *scan) topIsThere(d *dir) bool {
 }
 
 // retryGap keeps a busy directory from being scanned all the time.
-func (s *scan) retryGap(d *dir) time.Time {
+func (s *scan) retryGap() time.Time {
 	took := time.Since(s.now)
 	return s.now.Add(took + max(s.w.cfg.Quiet, 10*took))
 }

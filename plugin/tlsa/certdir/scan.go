@@ -52,7 +52,7 @@ func (s *scan) walk(d *dir) {
 			s.bury(sub, name)
 		}
 	}
-	d.ready = s.retryGap(d)
+	d.ready = s.retryGap()
 }
 
 // enter finds out where a directory is now, watches it and tells in the target whether it may be read.

@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -96,7 +97,7 @@ func (s *scan) statusOf(d *dir, name string, l label, t target) status {
 		st.gone = true
 	case t.err != nil:
 		at := join(d.real, name)
-		if len(st.hops) > 0 && t.err != unix.ENOENT && t.err != unix.ELOOP {
+		if len(st.hops) > 0 && !errors.Is(t.err, unix.ENOENT) && !errors.Is(t.err, unix.ELOOP) {
 			at = st.hops[len(st.hops)-1]
 		}
 		st.bad = unreadable(at, t.err)

@@ -39,7 +39,7 @@ func New(cfg Config) *Watcher {
 	w := &Watcher{
 		cfg:        cfg,
 		openSource: openNotifier,
-		reader:     reader{open: openDisk},
+		reader:     newReader(),
 		linkBuf:    make([]byte, unix.PathMax),
 		maxEntries: maxEntries,
 		byID:       make(map[string]*lineage),
