@@ -104,7 +104,7 @@ func TestHundredReloadsLoseNoAnswerAndLeaveNothing(t *testing.T) {
 	s.start()
 	s.write("next/mail.pem", s.chain(staged))
 	s.becomes(notice, record(t, installed), record(t, staged))
-	published := s.timeline(s.owner, "").Associations
+	published := s.recorded().Associations
 	began := time.Now()
 	goroutines, watchers, all := len(lingering()), inotifies(), runtime.NumGoroutine()
 	stop := s.asked([]string{record(t, installed), record(t, staged)})
@@ -123,7 +123,7 @@ func TestHundredReloadsLoseNoAnswerAndLeaveNothing(t *testing.T) {
 	s.reload()
 	t.Logf("%d answers during 101 reloads in %s", stop(), time.Since(began))
 	until(t, 4*time.Second, "ready", func() bool { return s.state(rollover.Ready) == 1 })
-	for i, a := range s.timeline(s.owner, "").Associations {
+	for i, a := range s.recorded().Associations {
 		if diff := cmp.Diff(published[i].PublishedAt, a.PublishedAt); diff != "" {
 			t.Errorf("published at (-before +after the reloads):\n%s", diff)
 		}
@@ -177,7 +177,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 	s.expect(want...)
 	goroutines, watchers := len(lingering()), inotifies()
 	good := *s
-	recorded := func() []*rollover.Timeline {
+	both := func() []*rollover.Timeline {
 		return []*rollover.Timeline{s.timeline(s.owner, ""), s.timeline(other, "")}
 	}
 	for claim, fault := range faults(t) {
@@ -185,10 +185,10 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 			whole := s.T
 			s.T = t
 			defer func() { s.T = whole }()
-			before := recorded()
+			before := both()
 			stop := s.asked(slices.Clone(want))
 			s.options = strings.NewReplacer("hold 2s", "hold 5s", "grace 3s", "grace 6s", "name _465._tcp.mail\n", "name _466._tcp.mail\n",
-				"pin _465", "pin _466").Replace(good.options)
+				"pin _465", "pin _466").Replace(good.options) + "certs nowhere\n"
 			fault(s)
 			for range 3 {
 				if err := s.tryReload(); err == nil {
@@ -196,7 +196,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 				}
 			}
 			stop()
-			if diff := cmp.Diff(before, recorded(), cmpopts.IgnoreFields(rollover.Times{}, "ReadyAt")); diff != "" {
+			if diff := cmp.Diff(before, both(), cmpopts.IgnoreFields(rollover.Times{}, "ReadyAt")); diff != "" {
 				t.Errorf("the ledger (-before +after the reload that failed):\n%s", diff)
 			}
 			if s.timeline("_466._tcp.mail."+s.zone, "") != nil {
@@ -204,6 +204,9 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 			}
 			if lines := s.log("withdrawn"); len(lines) > 0 {
 				t.Errorf("the log says %q", lines)
+			}
+			if open := s.openProblems(); len(open) > 0 {
+				t.Errorf("problems of a server that could not start are open: %q", open)
 			}
 			flat(t, goroutines, watchers)
 			staged := newKey(t)
@@ -230,18 +233,20 @@ func TestChangeDuringASlowReloadIsNotTakenBack(t *testing.T) {
 	old, young := newKey(t), newKey(t)
 	s.write(place, s.chain(old))
 	s.start()
-	before := s.timeline(s.owner, "")
+	before := s.recorded()
 	s.after = stalling + "\n" + s.after
-	reloaded := make(chan error)
+	reloaded := make(chan error, 1)
 	serving := *s // its addresses and those of the new server are the same
 	go func() { reloaded <- s.tryReload() }()
 	<-gate
+	release := sync.OnceFunc(func() { <-gate })
+	defer release()
 	serving.install(place, serving.chain(young))
 	during(t, rescan, func() { serving.expect(record(t, old)) })
-	if diff := cmp.Diff(before.Associations, serving.timeline(s.owner, "").Associations, cmpopts.IgnoreFields(rollover.Times{}, "ReadyAt")); diff != "" {
+	if diff := cmp.Diff(before.Associations, serving.recorded().Associations, cmpopts.IgnoreFields(rollover.Times{}, "ReadyAt")); diff != "" {
 		t.Errorf("the old server writes while the new one starts (-before +after):\n%s", diff)
 	}
-	<-gate
+	release()
 	if err := <-reloaded; err != nil {
 		t.Fatal(err)
 	}

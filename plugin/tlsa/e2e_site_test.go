@@ -291,7 +291,7 @@ func (s *site) problem(reasons ...rollover.Reason) int {
 	return int(n)
 }
 
-// timeline reads an owner's timeline from the ledger, which the server in this process has open.
+// timeline reads an owner's timeline from the ledger, which the server in this process has open; nil if it has none.
 func (s *site) timeline(owner, view string) *rollover.Timeline {
 	s.Helper()
 	store, err := ledger.Open(s.path("tlsa.ledger"))
@@ -300,6 +300,16 @@ func (s *site) timeline(owner, view string) *rollover.Timeline {
 	all, err := store.Load(s.zone + "|" + view)
 	s.must(err)
 	return all[owner]
+}
+
+// recorded is the timeline of the site's owner, which must be there.
+func (s *site) recorded() *rollover.Timeline {
+	s.Helper()
+	t := s.timeline(s.owner, "")
+	if t == nil {
+		s.Fatalf("the ledger has nothing of %s", s.owner)
+	}
+	return t
 }
 
 // place is where the certificate of a key lies when nothing else is said.

@@ -2,6 +2,7 @@ package tlsa
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/coredns/coredns/plugin"
@@ -17,11 +18,22 @@ const pluginName = "tlsa"
 type Handler struct {
 	Next plugin.Handler
 
-	// tables are those of the block's directives. They are set before the first query and never change.
-	tables []*zone.Table
+	// blocks are the directives of the server block. They are set before the first query and never change.
+	blocks []servedBlock
 	// bypass is what *cache* must not keep.
 	bypass []string
-	ready  []func() bool
+}
+
+// servedBlock is a directive as queries see it.
+type servedBlock struct {
+	table *zone.Table
+	known func() bool
+	served
+}
+
+// serve adds what a unit publishes.
+func (h *Handler) serve(u *unit) {
+	h.blocks = append(h.blocks, servedBlock{table: u.publisher.Table(), known: u.publisher.Known, served: u.meter.served})
 }
 
 var _ plugin.Handler = (*Handler)(nil)
@@ -35,33 +47,41 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
 	}
 	name, qtype := strings.ToLower(r.Question[0].Name), r.Question[0].Qtype
-	entry, ok := h.lookup(name)
-	if !ok || qtype == dns.TypeAXFR || qtype == dns.TypeIXFR {
+	entry, block := h.lookup(name)
+	if block == nil || qtype == dns.TypeAXFR || qtype == dns.TypeIXFR {
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
 	}
+	var m *dns.Msg
 	switch {
 	case entry.Owner && (qtype == dns.TypeTLSA || qtype == dns.TypeANY):
-		return h.answer(ctx, w, r, name, entry.Set)
+		m = h.answer(ctx, w, r, name, entry.Set)
 	case entry.Ours:
-		return h.deny(ctx, w, r, name)
+		m = h.deny(ctx, w, r, name)
+	default:
+		// The name exists, because ours lie below it: what the zone denies is the type only (RFC 8020, RFC 4592 2.2.2).
+		return plugin.NextOrFailure(h.Name(), h.Next, ctx, &existing{ResponseWriter: w}, r)
 	}
-	// The name exists, because ours lie below it: what the zone denies is the type only (RFC 8020, RFC 4592 2.2.2).
-	return plugin.NextOrFailure(h.Name(), h.Next, ctx, &existing{ResponseWriter: w}, r)
+	if m == nil {
+		block.failed.Inc()
+		return dns.RcodeServerFailure, nil
+	}
+	block.ok.Inc()
+	return dns.RcodeSuccess, w.WriteMsg(m)
 }
 
-func (h *Handler) lookup(name string) (zone.Entry, bool) {
-	for _, t := range h.tables {
-		if e, ok := t.Lookup(name); ok {
-			return e, true
+func (h *Handler) lookup(name string) (zone.Entry, *servedBlock) {
+	for i := range h.blocks {
+		if e, ok := h.blocks[i].table.Lookup(name); ok {
+			return e, &h.blocks[i]
 		}
 	}
-	return zone.Entry{}, false
+	return zone.Entry{}, nil
 }
 
-// answer gives the whole RRset, a denial where there is known to be none, or SERVFAIL where nothing is known.
-func (h *Handler) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, name string, set *zone.Set) (int, error) {
+// answer gives the whole RRset, a denial where there is known to be none, or nil, which is SERVFAIL, where nothing is known.
+func (h *Handler) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, name string, set *zone.Set) *dns.Msg {
 	if set.Unknown {
-		return dns.RcodeServerFailure, nil
+		return nil
 	}
 	if set.Len() == 0 {
 		return h.deny(ctx, w, r, name)
@@ -70,20 +90,20 @@ func (h *Handler) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, 
 	m.SetReply(r)
 	m.Authoritative = true
 	m.Answer = set.RRs(name)
-	return dns.RcodeSuccess, w.WriteMsg(m)
+	return m
 }
 
-// deny answers NODATA with exactly one SOA: *dnssec* signs no other denial. Without an SOA it fails rather than denies.
-func (h *Handler) deny(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, name string) (int, error) {
+// deny gives NODATA with exactly one SOA: *dnssec* signs no other denial. Without an SOA it gives nil: SERVFAIL, not a denial.
+func (h *Handler) deny(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, name string) *dns.Msg {
 	soa := soaFor(ctx, h.Next, w, name)
 	if soa == nil {
-		return dns.RcodeServerFailure, nil
+		return nil
 	}
 	m := new(dns.Msg)
 	m.SetReply(r)
 	m.Authoritative = true
 	m.Ns = []dns.RR{soa}
-	return dns.RcodeSuccess, w.WriteMsg(m)
+	return m
 }
 
 // existing turns NXDOMAIN into NODATA for a name that exists because of us.
@@ -110,10 +130,5 @@ func (h *Handler) CacheBypassZones() []string { return h.bypass }
 
 // Ready implements ready.Readiness: every owner can be answered with something better than SERVFAIL.
 func (h *Handler) Ready() bool {
-	for _, ready := range h.ready {
-		if !ready() {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(h.blocks, func(b servedBlock) bool { return !b.known() })
 }

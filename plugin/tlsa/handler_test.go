@@ -13,6 +13,7 @@ import (
 	"github.com/coredns/coredns/plugin/whoami"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 
 	"github.com/google/go-cmp/cmp"
@@ -37,8 +38,8 @@ const (
 	digest2 = "0000000000000000000000000000000000000000000000000000000000000002"
 )
 
-// served is the handler over the test zone, with owners of every kind.
-func served(t testing.TB) *Handler {
+// testHandler is the handler over the test zone, with owners of every kind.
+func testHandler(t testing.TB) *Handler {
 	t.Helper()
 	zones, err := file.Parse(strings.NewReader(testZone), "example.org.", "stdin", 0)
 	if err != nil {
@@ -59,7 +60,7 @@ func served(t testing.TB) *Handler {
 	w.Flush()
 	return &Handler{
 		Next:   file.File{Zones: file.Zones{Z: map[string]*file.Zone{"example.org.": zones}, Names: []string{"example.org."}}},
-		tables: []*zone.Table{table},
+		blocks: []servedBlock{{table: table, served: newMeter(publish.Config{Zones: []string{"test."}}).served}},
 	}
 }
 
@@ -70,7 +71,7 @@ func digest(last byte) dane.Association {
 	}
 }
 
-func records(owner string) []string {
+func twoRecords(owner string) []string {
 	return []string{
 		owner + "\t600\tIN\tTLSA\t3 1 1 " + digest1,
 		owner + "\t600\tIN\tTLSA\t3 1 1 " + digest2,
@@ -116,7 +117,7 @@ func send(t testing.TB, h plugin.Handler, m *dns.Msg) reply {
 
 func TestAnswersOfTheDesign(t *testing.T) {
 	nodata := reply{Rcode: "NOERROR", AA: true, Ns: []string{soaLine}}
-	positive := func(owner string) reply { return reply{Rcode: "NOERROR", AA: true, Answer: records(owner)} }
+	positive := func(owner string) reply { return reply{Rcode: "NOERROR", AA: true, Answer: twoRecords(owner)} }
 	for claim, tc := range map[string]struct {
 		name  string
 		qtype uint16
@@ -148,7 +149,7 @@ func TestAnswersOfTheDesign(t *testing.T) {
 		"what lies below an owner is the zone's":       {"x._25._tcp.mail.example.org.", dns.TypeTLSA, reply{Rcode: "NXDOMAIN", AA: true, Ns: []string{strings.Replace(soaLine, "\t300\t", "\t3600\t", 1)}}},
 	} {
 		t.Run(claim, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, query(t, served(t), tc.name, tc.qtype)); diff != "" {
+			if diff := cmp.Diff(tc.want, query(t, testHandler(t), tc.name, tc.qtype)); diff != "" {
 				t.Errorf("%s %s (-want +got):\n%s", tc.name, dns.TypeToString[tc.qtype], diff)
 			}
 		})
@@ -156,7 +157,7 @@ func TestAnswersOfTheDesign(t *testing.T) {
 }
 
 func TestNotOurQuestionsArePassedOn(t *testing.T) {
-	h := served(t)
+	h := testHandler(t)
 	var passed []string
 	h.Next = plugin.HandlerFunc(func(_ context.Context, _ dns.ResponseWriter, r *dns.Msg) (int, error) {
 		passed = append(passed, fmt.Sprintf("%s %s %s", dns.OpcodeToString[r.Opcode], dns.ClassToString[r.Question[0].Qclass], dns.TypeToString[r.Question[0].Qtype]))
@@ -180,7 +181,7 @@ func TestNotOurQuestionsArePassedOn(t *testing.T) {
 }
 
 func TestDenialWithoutAnSOAFails(t *testing.T) {
-	h := served(t)
+	h := testHandler(t)
 	h.Next = test.NextHandler(dns.RcodeRefused, nil)
 	if got := query(t, h, "_tcp.mail.example.org.", dns.TypeA); got.Rcode != "SERVFAIL" {
 		t.Errorf("a denial without SOA is %+v: *dnssec* would leave it unsigned, and validators call it bogus", got)
@@ -189,7 +190,7 @@ func TestDenialWithoutAnSOAFails(t *testing.T) {
 
 // BenchmarkHandler compares an answer of ours with the cheapest answers of CoreDNS, in one run.
 func BenchmarkHandler(b *testing.B) {
-	h := served(b)
+	h := testHandler(b)
 	fileRR := h.Next
 	for _, bc := range []struct {
 		name    string

@@ -12,7 +12,7 @@ import (
 // publisher, because a timeline has one writer.
 type instance struct {
 	mu    sync.Mutex // guards units; held while the instance starts or stops
-	units []unit
+	units []*unit
 }
 
 type unit struct {
@@ -52,28 +52,27 @@ func (i *instance) prepare(h *Handler, b *block, p peers) error {
 	_, b.HoldWritten = b.written["hold"]
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	pub, err := i.share(b)
+	u, err := i.share(b)
 	if err != nil {
 		return err
 	}
-	if pub == nil {
+	if u == nil {
 		m := newMeter(b.Config)
-		pub = publish.New(b.Config, backend{h}, log, m)
-		if err := pub.Prepare(); err != nil {
+		u = &unit{block: b, publisher: publish.New(b.Config, backend{h}, log, m), meter: m}
+		if err := u.publisher.Prepare(); err != nil {
 			return b.errorf("%w", err)
 		}
-		i.units = append(i.units, unit{block: b, publisher: pub, meter: m})
+		i.units = append(i.units, u)
 	}
-	h.tables = append(h.tables, pub.Table())
-	h.ready = append(h.ready, pub.Known)
+	h.serve(u)
 	return nil
 }
 
-// share gives the publisher of a block that has the same timeline, nil if b is the first.
-func (i *instance) share(b *block) (*publish.Publisher, error) {
+// share gives the unit of a block that has the same timeline, nil if b is the first.
+func (i *instance) share(b *block) (*unit, error) {
 	for _, u := range i.units {
 		if u.publisher.Same(b.Config) {
-			return u.publisher, b.equal(u.block)
+			return u, b.equal(u.block)
 		}
 	}
 	return nil, nil

@@ -2,12 +2,14 @@ package tlsa
 
 import (
 	"strings"
+	"time"
 
 	"github.com/coredns/coredns/plugin"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 
+	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -18,28 +20,43 @@ func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
 	}, append([]string{"zone", "view"}, labels...))
 }
 
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: name, Help: help,
+	}, append([]string{"zone", "view"}, labels...))
+}
+
 // The label values come from the Corefile and from closed sets, never from a query or a file.
 var (
-	associations = gauge("associations", "Published TLSA associations by state.", "state")
-	ungated      = gauge("ungated", "Associations in use before every cache has them: clients may fail.")
-	nextChange   = gauge("next_change_timestamp_seconds", "When the next change of an RRset is due by itself, 0 if none is.")
-	openProblems = gauge("problems", "Open problems by reason.", "reason")
-	ledgerErrors = promauto.NewCounterVec(prometheus.CounterOpts{
-		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "ledger_write_errors_total",
-		Help: "Commits to the ledger that failed.",
-	}, []string{"zone", "view"})
+	associations  = gauge("associations", "Published TLSA associations by state.", "state")
+	ungated       = gauge("ungated", "Associations in use before every cache has them: clients may fail.")
+	nextChange    = gauge("next_change_timestamp_seconds", "When the next change of an RRset is due by itself, 0 if none is.")
+	openProblems  = gauge("problems", "Open problems by reason.", "reason")
+	frozen        = gauge("frozen_lineages", "Lineages that vanished with half of their root: their removals wait.")
+	records       = gauge("records", "Size of an owner's RRset.", "owner")
+	readyAt       = gauge("ready_timestamp_seconds", "When all associations of an owner will be Ready, 0 if they are.", "owner")
+	nextRemoval   = gauge("next_removal_timestamp_seconds", "When the next association of an owner leaves, 0 if none does.", "owner")
+	notAfter      = gauge("certificate_not_after_timestamp_seconds", "When the first installed certificate of an owner expires.", "owner")
+	problemsTotal = counter("problems_total", "Problems that have come, by reason.", "reason")
+	ledgerErrors  = counter("ledger_write_errors_total", "Commits to the ledger that failed.")
+	clockJumps    = counter("clock_jumps_total", "Steps of the wall clock by more than a minute.")
+	responses     = counter("responses_total", "Answers and denials of ours, by response code.", "rcode")
 )
 
 // meter writes the figures of one block.
 type meter struct {
 	zone, view string
 	reasons    map[rollover.Reason]struct{} // those that have been set once
-	serving    bool                         // the instance is up: one that is prepared leaves the figures to the one before
+	serving    bool                         // the instance is up: one that is prepared leaves the gauges to the one before
+	served     served                       // for the queries of the block
 }
 
 func newMeter(c publish.Config) *meter {
 	m := &meter{zone: strings.Join(c.Zones, " "), view: c.View, reasons: map[rollover.Reason]struct{}{}}
-	ledgerErrors.WithLabelValues(m.zone, m.view).Add(0)
+	ledgerErrors.WithLabelValues(m.zone, m.view)
+	clockJumps.WithLabelValues(m.zone, m.view)
+	m.served.ok = responses.WithLabelValues(m.zone, m.view, dns.RcodeToString[dns.RcodeSuccess])
+	m.served.failed = responses.WithLabelValues(m.zone, m.view, dns.RcodeToString[dns.RcodeServerFailure])
 	return m
 }
 
@@ -52,11 +69,8 @@ func (m *meter) Update(f publish.Figures) {
 		associations.WithLabelValues(m.zone, m.view, s.String()).Set(float64(f.States[s]))
 	}
 	ungated.WithLabelValues(m.zone, m.view).Set(float64(f.Ungated))
-	next := 0.0
-	if !f.Next.IsZero() {
-		next = float64(f.Next.UnixMilli()) / 1000
-	}
-	nextChange.WithLabelValues(m.zone, m.view).Set(next)
+	nextChange.WithLabelValues(m.zone, m.view).Set(seconds(f.Next))
+	frozen.WithLabelValues(m.zone, m.view).Set(float64(f.Frozen))
 	for reason := range f.Problems {
 		m.reasons[reason] = struct{}{}
 	}
@@ -64,6 +78,28 @@ func (m *meter) Update(f publish.Figures) {
 		openProblems.WithLabelValues(m.zone, m.view, string(reason)).Set(float64(f.Problems[reason]))
 	}
 }
+
+// Owner implements publish.Meter.
+func (m *meter) Owner(name string, f publish.OwnerFigures) {
+	if !m.serving {
+		return
+	}
+	records.WithLabelValues(m.zone, m.view, name).Set(float64(f.Records))
+	readyAt.WithLabelValues(m.zone, m.view, name).Set(seconds(f.Ready))
+	nextRemoval.WithLabelValues(m.zone, m.view, name).Set(seconds(f.Removal))
+	notAfter.WithLabelValues(m.zone, m.view, name).Set(seconds(f.NotAfter))
+}
+
+// Problem implements publish.Meter.
+func (m *meter) Problem(r rollover.Reason) {
+	problemsTotal.WithLabelValues(m.zone, m.view, string(r)).Inc()
+}
+
+// LedgerError implements publish.Meter.
+func (m *meter) LedgerError() { ledgerErrors.WithLabelValues(m.zone, m.view).Inc() }
+
+// ClockJump implements publish.Meter.
+func (m *meter) ClockJump() { clockJumps.WithLabelValues(m.zone, m.view).Inc() }
 
 // begin is called when the instance starts to serve, end when it has stopped. Neither leaves a figure of before.
 func (m *meter) begin() {
@@ -77,10 +113,19 @@ func (m *meter) end() {
 }
 
 func (m *meter) clear() {
-	for _, g := range []*prometheus.GaugeVec{associations, ungated, nextChange, openProblems} {
+	for _, g := range []*prometheus.GaugeVec{
+		associations, ungated, nextChange, openProblems, frozen, records, readyAt, nextRemoval, notAfter,
+	} {
 		g.DeletePartialMatch(prometheus.Labels{"zone": m.zone, "view": m.view})
 	}
 }
 
-// LedgerError implements publish.Meter.
-func (m *meter) LedgerError() { ledgerErrors.WithLabelValues(m.zone, m.view).Inc() }
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}
+
+// served counts the responses of one block. Its counters are looked up once, not for each query.
+type served struct{ ok, failed prometheus.Counter }

@@ -191,8 +191,8 @@ func search(t *testing.T, v reflect.Value, secret string) {
 			search(t, v.Elem(), secret)
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			search(t, v.Field(i), secret)
+		for _, field := range v.Fields() {
+			search(t, field, secret)
 		}
 	case reflect.Slice:
 		if v.Type().Elem().Kind() == reflect.Uint8 && bytes.Contains(v.Bytes()[:v.Cap()], []byte(secret)) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -248,9 +249,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		for id, print := range issuersOf(f, issuers) {
-			known[id] = print
-		}
+		maps.Copy(known, issuersOf(f, issuers))
 		f.Add(data[1 : len(data)-4])
 	}
 	f.Add(make([]byte, 8))

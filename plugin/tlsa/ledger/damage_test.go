@@ -150,7 +150,7 @@ func TestAFlippedBitAnywhereIsSeenOrHarmless(t *testing.T) {
 	// The last used octet: what the file has beyond is room to grow.
 	end := len(bytes.TrimRight(good, "\x00"))
 	seen := 0
-	for at := 0; at < end; at++ {
+	for at := range end {
 		if at%4096 > 64 && at%127 != 0 { // every octet of the headers and first elements, some of the rest
 			continue
 		}

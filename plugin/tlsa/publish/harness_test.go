@@ -275,8 +275,9 @@ type disk struct {
 	origin    ledger.Origin
 	service   time.Duration
 	opened    time.Time
-	full      bool // commits fail
-	dead      bool // commits do nothing
+	skew      time.Duration // by which the wall clock was stepped
+	full      bool          // commits fail
+	dead      bool          // commits do nothing
 	commits   int
 	refs      int
 	mu        sync.Mutex // guards the rest
@@ -291,6 +292,13 @@ func (d *disk) fill(full bool) {
 
 func newDisk() *disk {
 	return &disk{timelines: map[string]rollover.Timeline{}, origin: ledger.Intact}
+}
+
+// step moves the wall clock.
+func (d *disk) step(by time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.skew += by
 }
 
 func (d *disk) die(dead bool) {
@@ -328,7 +336,7 @@ func (d *disk) Backup() error         { return nil }
 func (d *disk) Now() rollover.Stamp {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return rollover.Stamp{Wall: time.Now().UTC().Round(0), Service: d.service + time.Since(d.opened)}
+	return rollover.Stamp{Wall: time.Now().UTC().Round(0).Add(d.skew), Service: d.service + time.Since(d.opened)}
 }
 
 func (d *disk) Load(string) (map[string]*rollover.Timeline, error) {
@@ -404,6 +412,8 @@ type journal struct {
 	lines    []string
 	latest   Figures
 	failures int
+	jumps    int
+	owners   map[string]OwnerFigures
 }
 
 func (j *journal) Infof(format string, v ...any)    { j.line("INFO "+format, v) }
@@ -427,6 +437,35 @@ func (j *journal) LedgerError() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.failures++
+}
+
+func (j *journal) Owner(name string, f OwnerFigures) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.owners == nil {
+		j.owners = map[string]OwnerFigures{}
+	}
+	j.owners[name] = f
+}
+
+func (j *journal) owner(name string) OwnerFigures {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.owners[name]
+}
+
+func (j *journal) clockJumps() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.jumps
+}
+
+func (j *journal) Problem(rollover.Reason) {}
+
+func (j *journal) ClockJump() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.jumps++
 }
 
 // take gives the lines since it was last called.

@@ -83,11 +83,31 @@ func (p *Publisher) ripen() {
 
 // revise decides again whatever waits for a moment, in case the wall clock was stepped.
 func (p *Publisher) revise() {
+	p.compareClocks()
+	p.problems.tidy()
 	touched := make(map[*owner]struct{}, len(p.queue))
 	for _, o := range p.queue {
 		touched[o] = struct{}{}
 	}
 	p.step(touched)
+}
+
+// jump is the least difference between the clocks that is a step, not drift or a pause.
+const jump = time.Minute
+
+// compareClocks finds steps of the wall clock. They do no harm, because a change waits for both clocks; but an operator
+// wants to know.
+func (p *Publisher) compareClocks() {
+	before, now := p.checked, p.store.Now()
+	p.checked = now
+	if before.IsZero() {
+		return
+	}
+	step := now.Wall.Sub(before.Wall) - (now.Service - before.Service)
+	if step.Abs() > jump {
+		p.meter.ClockJump()
+		p.log.Warningf("the wall clock jumped by %s; removals and Ready wait for the time of service too", step.Round(time.Second))
+	}
 }
 
 func (p *Publisher) upkeep(err error) {

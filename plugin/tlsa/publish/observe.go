@@ -10,8 +10,8 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// observe gathers what the directories and the zone hold for o.
-func (a *atlas) observe(o *owner) rollover.Observation {
+// observe gathers what the directories and the zone hold for o, and what became of the files that t knows.
+func (a *atlas) observe(o *owner, t rollover.Timeline) rollover.Observation {
 	obs := rollover.Observation{
 		Known:     a.known(),
 		Seen:      a.seen(o),
@@ -19,7 +19,7 @@ func (a *atlas) observe(o *owner) rollover.Observation {
 		ZoneKnown: o.view.Known,
 		Zone:      o.view.TLSA,
 	}
-	for _, k := range o.timeline.Keys {
+	for _, k := range t.Keys {
 		for _, p := range k.Places {
 			obs.Files[p.File] = a.file(o, p)
 		}

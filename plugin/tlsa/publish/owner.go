@@ -16,10 +16,12 @@ type owner struct {
 
 	policy   rollover.Policy   // Owner's, with what the zone's SOA adds
 	timeline rollover.Timeline // as the ledger has it
-	shown    []dane.Association
-	answer   rollover.Answer
-	view     ZoneView
-	signed   bool // the zone comes with signatures of its own
+	// unrecorded are keys that are shown though the ledger could not take them. Their retirement counts from when it can.
+	unrecorded []rollover.Key
+	shown      []dane.Association
+	answer     rollover.Answer
+	view       ZoneView
+	signed     bool // the zone comes with signatures of its own
 
 	lineages map[string]struct{} // the lineages that map to it, by ID
 	placed   []string            // the lineages that its timeline's keys were seen in
@@ -33,6 +35,15 @@ type owner struct {
 
 // served tells whether queries for it are ours to answer.
 func (o *owner) served() bool { return o.view.Cut == "" && !o.signed }
+
+// base is the timeline that the next decision starts from.
+func (o *owner) base() rollover.Timeline {
+	t := o.timeline
+	if len(o.unrecorded) > 0 {
+		t.Keys = slices.Concat(t.Keys, o.unrecorded)
+	}
+	return t
+}
 
 // takes tells whether the Corefile gives the lineage to the owner by `from`.
 func (o *owner) takes(l *lineage) bool {

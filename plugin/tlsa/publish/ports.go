@@ -66,12 +66,18 @@ type Logger interface {
 	Errorf(format string, v ...any)
 }
 
-// A Meter takes the figures of a block.
+// A Meter takes the figures of a block. It must not keep what it is handed.
 type Meter interface {
 	// Update is called after every change.
 	Update(Figures)
+	// Owner is called when the figures of one owner have changed.
+	Owner(name string, f OwnerFigures)
+	// Problem counts a problem that has come.
+	Problem(rollover.Reason)
 	// LedgerError counts a commit that failed.
 	LedgerError()
+	// ClockJump counts a step of the wall clock.
+	ClockJump()
 }
 
 // Figures are what a block publishes about itself.
@@ -84,6 +90,18 @@ type Figures struct {
 	Next time.Time
 	// Problems counts the open problems by reason.
 	Problems map[rollover.Reason]int
+	// Frozen counts the lineages that vanished together with half of their root: their removals wait (rule 4).
+	Frozen int
+}
+
+// OwnerFigures are what a block publishes about one owner. A zero time means that there is no such moment.
+type OwnerFigures struct {
+	// Records is the size of the RRset.
+	Records int
+	// Ready is when the last association that is not Ready will be, Removal when the next one leaves.
+	Ready, Removal time.Time
+	// NotAfter is when the first of the installed certificates expires.
+	NotAfter time.Time
 }
 
 // The reasons of problems that this package finds.

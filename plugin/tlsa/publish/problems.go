@@ -1,6 +1,8 @@
 package publish
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,12 +20,30 @@ type OpenProblem struct {
 // problems keeps what is open, by source, and logs what comes and goes.
 type problems struct {
 	log      Logger
+	meter    Meter
 	bySource map[string][]OpenProblem
 	counts   map[rollover.Reason]int
+	said     map[utterance]*saying
 }
 
-func newProblems(log Logger) *problems {
-	return &problems{log: log, bySource: map[string][]OpenProblem{}, counts: map[rollover.Reason]int{}}
+// An utterance is what may be logged once in a while: one reason at one source.
+type utterance struct {
+	source string
+	reason rollover.Reason
+}
+
+type saying struct {
+	at     time.Time
+	unsaid int // times it came again since
+}
+
+// sayAgain is how long a reason at one source is not logged again: a file that flaps must not fill the disk.
+const sayAgain = 10 * time.Minute
+
+func newProblems(log Logger, meter Meter) *problems {
+	return &problems{
+		log: log, meter: meter, bySource: map[string][]OpenProblem{}, counts: map[rollover.Reason]int{}, said: map[utterance]*saying{},
+	}
 }
 
 // set makes ps what is open at source. A problem is logged when it comes, not each time it is found again.
@@ -34,18 +54,28 @@ func (p *problems) set(source string, ps []rollover.Problem) {
 	}
 	var open []OpenProblem
 	for _, problem := range ps {
-		if slices.ContainsFunc(open, func(o OpenProblem) bool { return o.Problem == problem }) {
+		same := func(o OpenProblem) bool { return o.Problem == problem }
+		if slices.ContainsFunc(open, same) {
 			continue
 		}
-		i := slices.IndexFunc(old, func(o OpenProblem) bool { return o.Problem == problem })
-		if i >= 0 {
+		if i := slices.IndexFunc(old, same); i >= 0 {
 			open = append(open, old[i])
 			continue
 		}
 		open = append(open, OpenProblem{Problem: problem, Source: source, Since: time.Now().UTC().Truncate(time.Second)})
 		p.counts[problem.Reason]++
-		p.log.Warningf("%s: %s: %s", named(source), problem.Reason, problem.Text)
+		p.meter.Problem(problem.Reason)
+		p.say(source, problem)
 	}
+	p.end(source, old, open)
+	p.bySource[source] = open
+	if len(open) == 0 {
+		delete(p.bySource, source)
+	}
+}
+
+// end counts and tells what is no longer open.
+func (p *problems) end(source string, old, open []OpenProblem) {
 	for _, o := range old {
 		if slices.ContainsFunc(open, func(n OpenProblem) bool { return n.Problem == o.Problem }) {
 			continue
@@ -53,14 +83,32 @@ func (p *problems) set(source string, ps []rollover.Problem) {
 		if p.counts[o.Reason]--; p.counts[o.Reason] == 0 {
 			delete(p.counts, o.Reason)
 		}
-		if !slices.ContainsFunc(open, func(n OpenProblem) bool { return n.Reason == o.Reason }) {
+		still := slices.ContainsFunc(open, func(n OpenProblem) bool { return n.Reason == o.Reason })
+		if s := p.said[utterance{source, o.Reason}]; !still && (s == nil || s.unsaid == 0) {
 			p.log.Infof("%s: %s is over", named(source), o.Reason)
 		}
 	}
-	p.bySource[source] = open
-	if len(open) == 0 {
-		delete(p.bySource, source)
+}
+
+// say logs a problem, unless the same reason was logged for the source a short while ago.
+func (p *problems) say(source string, problem rollover.Problem) {
+	key, now := utterance{source, problem.Reason}, time.Now()
+	s := p.said[key]
+	if s != nil && now.Sub(s.at) < sayAgain {
+		s.unsaid++
+		return
 	}
+	again := ""
+	if s != nil && s.unsaid > 0 {
+		again = fmt.Sprintf(" (came %d times more since %s)", s.unsaid, s.at.UTC().Format(time.RFC3339))
+	}
+	p.log.Warningf("%s: %s: %s%s", named(source), problem.Reason, problem.Text, again)
+	p.said[key] = &saying{at: now}
+}
+
+// tidy forgets what may be logged again anyway.
+func (p *problems) tidy() {
+	maps.DeleteFunc(p.said, func(_ utterance, s *saying) bool { return s.unsaid == 0 && time.Since(s.at) >= sayAgain })
 }
 
 func named(source string) string {

@@ -47,6 +47,7 @@ type Publisher struct {
 	backoff   time.Duration                 // how long to wait before that is tried again, 0 when commits work
 	retry     time.Time                     // when it is
 	figures   Figures
+	checked   rollover.Stamp // both clocks at the last check
 
 	open  func(path string) (store, error)
 	watch func(certdir.Config) watcher
@@ -66,7 +67,7 @@ const (
 func New(cfg Config, zones Zones, log Logger, meter Meter) *Publisher {
 	p := &Publisher{
 		cfg: cfg, block: strings.Join(cfg.Zones, " ") + "|" + cfg.View, zones: zones, log: log, meter: meter,
-		problems: newProblems(log), soas: map[string]zoneSOA{}, warned: map[string]bool{}, failed: map[*owner]struct{}{},
+		problems: newProblems(log, meter), soas: map[string]zoneSOA{}, warned: map[string]bool{}, failed: map[*owner]struct{}{},
 		figures: Figures{States: map[rollover.State]int{}},
 		open:    openLedger,
 		watch:   func(c certdir.Config) watcher { return certdir.New(c) },

@@ -56,16 +56,26 @@ func (p *Publisher) count(o *owner) {
 	}
 	p.figures.Ungated -= o.ungated
 	o.states, o.ungated = map[rollover.State]int{}, 0
-	for _, s := range o.timeline.Statuses(o.policy, p.store.Now()) {
+	now := p.store.Now()
+	f := OwnerFigures{Records: len(o.shown), NotAfter: o.timeline.NotAfter()}
+	for _, s := range o.timeline.Statuses(o.policy, now) {
 		o.states[s.State]++
 		if s.Ungated {
 			o.ungated++
+		}
+		at := now.Wall.Add(s.Left)
+		if s.Left > 0 && !s.Gated && s.State != rollover.Retired && at.After(f.Ready) {
+			f.Ready = at
+		}
+		if s.Left > 0 && s.State == rollover.Retired && (f.Removal.IsZero() || at.Before(f.Removal)) {
+			f.Removal = at
 		}
 	}
 	for s, n := range o.states {
 		p.figures.States[s] += n
 	}
 	p.figures.Ungated += o.ungated
+	p.meter.Owner(o.Name, f)
 }
 
 // report hands the figures out.
@@ -75,5 +85,6 @@ func (p *Publisher) report() {
 		p.figures.Next = p.queue[0].due
 	}
 	p.figures.Problems = p.problems.counts
+	p.figures.Frozen = len(p.atlas.lost)
 	p.meter.Update(p.figures)
 }

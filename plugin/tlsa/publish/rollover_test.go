@@ -191,6 +191,31 @@ func TestFullDiskAddsButNeverRemovesOrPromises(t *testing.T) {
 	})
 }
 
+func TestKeyThatCameAndWentWhileTheDiskWasFullIsOwedItsGrace(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.put("/certs", "mail", mailLeaf("a"))
+		s.start(config())
+		s.after(3 * time.Hour)
+		s.disk.fill(true)
+		s.put("/certs", "mail", mailLeaf("b"))
+		s.want(mail, "a", "b")
+		s.after(time.Hour)
+		s.put("/certs", "mail", mailLeaf("c"))
+		s.want(mail, "a", "b", "c")
+		s.after(100 * time.Hour)
+		s.want(mail, "a", "b", "c")
+		s.disk.fill(false)
+		s.after(2 * time.Minute)
+		if got := s.states(mail); got != "active ungated, retired, retired" {
+			t.Errorf("after there is room: %s", got)
+		}
+		s.after(47 * time.Hour)
+		s.want(mail, "a", "b", "c")
+		s.after(2 * time.Hour)
+		s.want(mail, "c")
+	})
+}
+
 func TestRestoredLedgerProvesNoAbsence(t *testing.T) {
 	for origin, want := range map[string]string{"intact": "ready", "restored": "published"} {
 		t.Run(origin, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 )
@@ -23,7 +24,10 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 	now := p.store.Now()
 	decisions := make(map[*owner]rollover.Decision, len(touched))
 	for o := range touched {
-		decisions[o] = rollover.Decide(o.timeline, p.atlas.observe(o), o.policy, now)
+		t := o.base()
+		d := rollover.Decide(t, p.atlas.observe(o, t), o.policy, now)
+		d.Changed = d.Changed || len(o.unrecorded) > 0
+		decisions[o] = d
 	}
 	p.settle(decisions)
 	if p.serving {
@@ -41,7 +45,7 @@ func (p *Publisher) serve(touched map[*owner]struct{}) {
 			continue
 		}
 		if t, changed := rollover.Served(o.timeline, now); changed {
-			d := rollover.Decide(t, p.atlas.observe(o), o.policy, now)
+			d := rollover.Decide(t, p.atlas.observe(o, t), o.policy, now)
 			d.Changed = true
 			decisions[o] = d
 		}
@@ -110,7 +114,7 @@ func (p *Publisher) record(changes map[string]*rollover.Timeline) bool {
 // accept makes a decision that the ledger has the owner's state.
 func (p *Publisher) accept(o *owner, d rollover.Decision) {
 	delete(p.failed, o)
-	o.timeline, o.shown = d.Timeline, d.RRset
+	o.timeline, o.unrecorded, o.shown = d.Timeline, nil, d.RRset
 	p.atlas.keep(o)
 	p.queue.schedule(o, d.Next)
 	p.show(o, d.Answer)
@@ -118,10 +122,23 @@ func (p *Publisher) accept(o *owner, d rollover.Decision) {
 	p.count(o)
 }
 
-// provide shows what a decision adds though the ledger does not have it, and nothing else of it (the exception of rule 5).
+// provide shows what a decision adds though the ledger does not have it, and takes nothing away (the exception of rule 5).
 func (p *Publisher) provide(o *owner, d rollover.Decision) {
 	p.failed[o] = struct{}{}
-	o.shown = union(o.timeline.RRset(), d.RRset)
+	o.unrecorded = nil
+	o.shown = union(o.shown, d.RRset)
+	for _, k := range d.Timeline.Keys {
+		// A combination that would leave stays for all keys, the new ones included (R11).
+		for _, c := range o.timeline.Combinations {
+			if a, err := k.Material.Association(c); err == nil {
+				o.shown = union(o.shown, []dane.Association{a})
+			}
+		}
+		if !o.timeline.Has(k.Material) {
+			k.RetiredAt, k.RetiredTTL = rollover.Stamp{}, 0
+			o.unrecorded = append(o.unrecorded, k)
+		}
+	}
 	answer := d.Answer
 	if len(o.shown) > 0 {
 		answer = rollover.Records

@@ -293,7 +293,7 @@ func (d *driver) happen() {
 	path := pick("file", "certs/a/1.pem", "certs/b/2.pem", "next/a/3.pem", "next/b/4.pem")
 	f := d.files[path]
 	switch what := pick("event", "time", "time", "time", "next", "next", "jump", "restart", "crash", "put", "put", "put", "doubt",
-		"gone", "gone", "lost", "unmapped", "combinations", "pins", "zone", "ttl", "disk", "ledger"); {
+		"gone", "gone", "lost", "unmapped", "reload", "reload", "reload", "reload", "disk", "ledger"); {
 	case what == "time":
 		d.pass(rapid.SampledFrom([]time.Duration{1, time.Minute, hour, 5 * hour, day, 20 * day}).Draw(d.rt, "passes"))
 	case what == "next":
@@ -313,18 +313,8 @@ func (d *driver) happen() {
 			names = slices.DeleteFunc(names, func(n string) bool { return n[len(n)-1] == '?' })
 		}
 		d.put(path, names...)
-	case what == "combinations":
-		d.p.Combinations = combinations(pick("as", "3 1 1", "3 1 1", "3 1 1, 3 1 2", "3 0 1, 3 1 1", "2 1 1, 3 1 1", "3 0 0, 3 1 1", "3 1 2", "2 1 1", ""))
-	case what == "pins":
-		d.p.Pins = rapid.SampledFrom([][]dane.Association{nil, {association("W", "3 1 1")}, {association("A", "3 1 1")}}).Draw(d.rt, "pins")
-	case what == "zone":
-		d.seen.ZoneKnown = rapid.Bool().Draw(d.rt, "known")
-		d.seen.Zone = rapid.SampledFrom([][]dane.Association{nil, {association("V", "3 1 1")}, {association("V", "3 1 2"), association("A", "3 1 1")}}).Draw(d.rt, "zone")
-	case what == "ttl" && !d.failing: // a TTL that was never recorded is beyond what a timeline can know
-		d.ttls = append(d.ttls, TTLUse{TTL: d.p.TTL, Until: Stamp{Service: d.real}})
-		ttl(rapid.SampledFrom([]uint32{1, 60, 600, 3600}).Draw(d.rt, "ttl"))(d.world)
-		d.p.Grace = max(2*time.Duration(d.p.TTL)*time.Second, rapid.SampledFrom([]time.Duration{0, 48 * hour}).Draw(d.rt, "grace"))
-		d.p.UntilExpiry = rapid.Bool().Draw(d.rt, "notafter")
+	case what == "reload":
+		d.reload(pick("option", "combinations", "pins", "zone", "ttl"))
 	case what == "disk":
 		d.failing = !d.failing
 	case what == "ledger":
@@ -338,6 +328,26 @@ func (d *driver) happen() {
 		f.FileState = FileState{Gone: 3, Lost: true}
 	case what == "unmapped":
 		f.Unmapped = !f.Unmapped
+	}
+}
+
+// reload changes an option of the Corefile, or the zone's own records.
+func (d *driver) reload(what string) {
+	switch {
+	case what == "combinations":
+		d.p.Combinations = combinations(rapid.SampledFrom([]string{"3 1 1", "3 1 1", "3 1 1, 3 1 2", "3 0 1, 3 1 1", "2 1 1, 3 1 1", "3 0 0, 3 1 1",
+			"3 1 2", "2 1 1", ""}).Draw(d.rt, "as"))
+	case what == "pins":
+		d.p.Pins = rapid.SampledFrom([][]dane.Association{nil, {association("W", "3 1 1")}, {association("A", "3 1 1")}}).Draw(d.rt, "pins")
+	case what == "zone":
+		d.seen.ZoneKnown = rapid.Bool().Draw(d.rt, "known")
+		d.seen.Zone = rapid.SampledFrom([][]dane.Association{nil, {association("V", "3 1 1")}, {
+			association("V", "3 1 2"), association("A", "3 1 1")}}).Draw(d.rt, "zone")
+	case what == "ttl" && !d.failing: // a TTL that was never recorded is beyond what a timeline can know
+		d.ttls = append(d.ttls, TTLUse{TTL: d.p.TTL, Until: Stamp{Service: d.real}})
+		ttl(rapid.SampledFrom([]uint32{1, 60, 600, 3600}).Draw(d.rt, "ttl"))(d.world)
+		d.p.Grace = max(2*time.Duration(d.p.TTL)*time.Second, rapid.SampledFrom([]time.Duration{0, 48 * hour}).Draw(d.rt, "grace"))
+		d.p.UntilExpiry = rapid.Bool().Draw(d.rt, "notafter")
 	}
 }
 

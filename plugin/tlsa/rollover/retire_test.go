@@ -237,17 +237,25 @@ func TestAnOldKeyReturnsAtOnce(t *testing.T) {
 }
 
 func TestReturnBeginsANewTimeAsActive(t *testing.T) {
-	w := newWorld(t)
-	for i, name := range []string{"A", "B", "A"} {
-		w.put(live, name)
-		w.step(at(time.Duration(i) * 10 * hour))
-	}
-	for _, s := range w.timeline.Statuses(w.p, w.now) {
-		want := Status{Association: association("A", "3 1 1"), State: Active, Since: at(20 * hour), Lineage: "mail",
-			Gated: true, Reason: "installed in " + live}
-		if diff := gocmp.Diff(want, s); diff != "" && s.Association == want.Association {
-			t.Errorf("status (-want +got):\n%s", diff)
-		}
+	for claim, staged := range map[string][]string{
+		"from Retired":              nil,
+		"from a staged copy of its": {"A"},
+	} {
+		t.Run(claim, func(t *testing.T) {
+			w := newWorld(t)
+			w.put("next/mail/old.pem", staged...)
+			for i, name := range []string{"A", "B", "A"} {
+				w.put(live, name)
+				w.step(at(time.Duration(i) * 10 * hour))
+			}
+			want := Status{Association: association("A", "3 1 1"), State: Active, Since: at(20 * hour), Lineage: "mail",
+				Gated: true, Reason: "installed in " + live}
+			for _, s := range w.timeline.Statuses(w.p, w.now) {
+				if diff := gocmp.Diff(want, s); diff != "" && s.Association == want.Association {
+					t.Errorf("status (-want +got):\n%s", diff)
+				}
+			}
+		})
 	}
 }
 

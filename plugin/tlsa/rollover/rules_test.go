@@ -98,7 +98,7 @@ func TestLimitRefusesStagedKeysThenNewLineages(t *testing.T) {
 			row{now: at(48*hour + 2), want: "A/301 active!, E/301 active, F/301 active, G/301 active, H/301 active, I/301 active, " +
 				"J/301 active, K/301 active, L/301 active, M/301 active, N/301 active, O/301 active"}),
 		"staged keys are refused before installed ones": begin(11,
-			row{now: at(1), do: all(put("next/a/fullchain.pem", "A"), put("certs/z/fullchain.pem", "B")),
+			row{now: at(1), do: all(put("a-next/a/fullchain.pem", "A"), put("certs/z/fullchain.pem", "B")),
 				want: "B/301 active!, " + first[11] + " | too-many-keys"}),
 		"of two new lineages one is taken, always the same": begin(11,
 			row{now: at(1), do: all(put("certs/z/fullchain.pem", "A"), put("certs/y/fullchain.pem", "B")),
@@ -178,7 +178,8 @@ func TestNextIsTheTimeUntilTheNextChange(t *testing.T) {
 		"nothing is due":                   {nil, at(20 * hour), 0},
 		"a staged key becomes Ready":       {put("next/mail/key.pub", "B"), at(20 * hour), 2 * hour},
 		"the earliest of two":              {all(put(live, "B"), put("next/mail/key.pub", "C")), at(20 * hour), 2 * hour},
-		"a zone's record ends":             {all(zone(association("W", "3 1 1"))), at(20 * hour), 2 * hour},
+		"a pin becomes Ready":              {pins(association("W", "3 1 1")), at(20 * hour), 2 * hour},
+		"a retired key is removed":         {put(live, "A'"), at(20 * hour), 48 * hour},
 		"an old TTL ends":                  {ttl(60), at(20 * hour), hour},
 		"what is blocked is never due":     {gone(live, 3), at(20 * hour), 0},
 		"a clock behind the other decides": {put("next/mail/key.pub", "B"), clocks(5000*hour, 20*hour), 2 * hour},
@@ -197,6 +198,16 @@ func TestNextIsTheTimeUntilTheNextChange(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a deleted record of the zone is removed", func(t *testing.T) {
+		w := newWorld(t)
+		all(put(live, "A"), zone(association("W", "3 1 1")))(w)
+		w.step(at(0))
+		zone()(w)
+		w.step(at(10 * hour))
+		if got := w.last.Next; got != 48*hour {
+			t.Errorf("got %v, want grace", got)
+		}
+	})
 }
 
 func TestTransitionsTellEachChangeOnce(t *testing.T) {
@@ -261,6 +272,18 @@ func TestTransitionsTellEachChangeOnce(t *testing.T) {
 		if diff := gocmp.Diff(r.want, got, sortByName); diff != "" || len(got) != len(r.want) {
 			t.Errorf("row %d (-want +got):\n%s", i, diff)
 		}
+	}
+}
+
+func TestNothingIsToldOfARetiredAssociationThatBecomesReady(t *testing.T) {
+	w := newWorld(t)
+	w.put(live, "A")
+	w.step(at(0))
+	w.put(live, "B")
+	w.step(at(hour))
+	w.step(at(2 * hour))
+	if got := w.String(); got != "A retired, B active!" || len(w.transitions) != 0 {
+		t.Errorf("got %q and transitions %v", got, w.transitions)
 	}
 }
 

@@ -51,6 +51,17 @@ func (t *Timeline) Statuses(p Policy, now Stamp) []Status {
 	return d.statuses()
 }
 
+// NotAfter is when the first of the installed certificates expires; zero if none is installed.
+func (t *Timeline) NotAfter() time.Time {
+	var first time.Time
+	for _, k := range t.Keys {
+		if at := k.Material.NotAfter; k.active() && !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
 func (d *decider) statuses() []Status {
 	needs := map[dane.Association][]*key{}
 	for _, k := range d.keys {

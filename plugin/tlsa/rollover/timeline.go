@@ -1,6 +1,7 @@
 package rollover
 
 import (
+	"slices"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
@@ -103,4 +104,9 @@ type Timeline struct {
 	Keys         []Key
 	Fixed        []Fixed
 	Associations []Times
+}
+
+// Has tells whether one of the keys is that of m: the same certificate or bare key, under the same issuer as far as known.
+func (t *Timeline) Has(m dane.Material) bool {
+	return slices.ContainsFunc(t.Keys, func(k Key) bool { return same(k.Material, m) })
 }

@@ -121,7 +121,7 @@ var labels = sync.OnceValue(func() map[dane.Association]string {
 	return names
 })
 
-// A disk file of the world: its path is root/lineage/name, below `next` it is staged.
+// A diskFile is a file of the world: its path is root/lineage/name, below a root called `next` or `...-next` it is staged.
 type diskFile struct {
 	FileState
 	named bool
@@ -164,7 +164,7 @@ func (w *world) put(path string, names ...string) {
 
 func place(path string) Place {
 	parts := strings.Split(path, "/")
-	return Place{Root: parts[0], Lineage: strings.Join(parts[:2], "/"), File: path, Staged: parts[0] == "next"}
+	return Place{Root: parts[0], Lineage: strings.Join(parts[:2], "/"), File: path, Staged: strings.HasSuffix(parts[0], "next")}
 }
 
 // observe looks at the files as the caller of Decide does.
