@@ -126,7 +126,7 @@ func resolve(t *testing.T, addr, name string, qtype uint16) *dns.Msg {
 	return reply
 }
 
-// shapes are the answers and denials of design 5 that a file zone with one owner gives.
+// shapes are the answers and denials of design 5 over a zone of the plugin *file*.
 func shapes() map[string]struct {
 	name  string
 	qtype uint16
@@ -137,23 +137,47 @@ func shapes() map[string]struct {
 		qtype uint16
 		some  bool
 	}
+	const none, wild = "_443._tcp.none.example.org.", "_443._tcp.any.wild.example.org."
 	return map[string]shape{
-		"the RRset":                    {owner, dns.TypeTLSA, true},
-		"another type at the owner":    {owner, dns.TypeA, false},
-		"the empty non-terminal":       {"_tcp.mail.example.org.", dns.TypeA, false},
-		"TLSA there":                   {"_tcp.mail.example.org.", dns.TypeTLSA, false},
-		"the host":                     {"mail.example.org.", dns.TypeA, true},
-		"a type that the host has not": {"mail.example.org.", dns.TypeAAAA, false},
-		"an unknown port":              {"_26._tcp.mail.example.org.", dns.TypeTLSA, false},
-		"an unknown host":              {"nobody.example.org.", dns.TypeTLSA, false},
+		"the RRset":                             {owner, dns.TypeTLSA, true},
+		"another type at the owner":             {owner, dns.TypeA, false},
+		"the empty non-terminal":                {"_tcp.mail.example.org.", dns.TypeA, false},
+		"TLSA there":                            {"_tcp.mail.example.org.", dns.TypeTLSA, false},
+		"the host":                              {"mail.example.org.", dns.TypeA, true},
+		"a type that the host has not":          {"mail.example.org.", dns.TypeAAAA, false},
+		"an unknown port":                       {"_26._tcp.mail.example.org.", dns.TypeTLSA, false},
+		"an unknown host":                       {"nobody.example.org.", dns.TypeTLSA, false},
+		"an owner without certificate":          {none, dns.TypeTLSA, false},
+		"a host that exists only because of us": {"none.example.org.", dns.TypeA, false},
+		"an owner under _dane":                  {"mx1._dane.example.org.", dns.TypeTLSA, true},
+		"another type there":                    {"mx1._dane.example.org.", dns.TypeTXT, false},
+		"the name above it":                     {"_dane.example.org.", dns.TypeTLSA, false},
+		"an alias of an owner":                  {"_25._tcp.alias.example.org.", dns.TypeTLSA, true},
+		"an owner under a wildcard's host":      {wild, dns.TypeTLSA, true},
+		"what the wildcard does not show there": {"_tcp.any.wild.example.org.", dns.TypeA, false},
+		"the wildcard's host":                   {"any.wild.example.org.", dns.TypeA, true},
+		"another host of the wildcard":          {"other.wild.example.org.", dns.TypeA, true},
+		"the apex":                              {"example.org.", dns.TypeSOA, true},
 	}
 }
 
-func TestResolversValidateEveryShape(t *testing.T) {
+// shapesServer serves them.
+func shapesServer(t *testing.T) *server {
+	t.Helper()
 	s := tree(t, "")
 	layouts()["rename"].create(t, filepath.Join(s.dir, "live"), newCert(t).pem)
+	write(t, s.conf, strings.Replace(read(t, s.conf), "name _25._tcp.mail",
+		"name _25._tcp.mail\n        name mx1._dane _443._tcp.any.wild from mail\n        name _443._tcp.none", 1))
+	write(t, filepath.Join(s.dir, "db.example.org"), zoneFile+`*.wild      IN A     127.0.0.1
+_25._tcp.alias IN CNAME mx1._dane
+`)
 	s.start()
 	s.first(owner)
+	return s
+}
+
+func TestResolversValidateEveryShape(t *testing.T) {
+	s := shapesServer(t)
 	for name, resolver := range map[string]string{"unbound": unbound(t, s), "named": named(t, s)} {
 		for what, q := range shapes() {
 			r := resolve(t, resolver, q.name, q.qtype)
@@ -165,10 +189,7 @@ func TestResolversValidateEveryShape(t *testing.T) {
 }
 
 func TestDelvValidatesEveryShape(t *testing.T) {
-	s := tree(t, "")
-	layouts()["rename"].create(t, filepath.Join(s.dir, "live"), newCert(t).pem)
-	s.start()
-	s.first(owner)
+	s := shapesServer(t)
 	keys := filepath.Join(t.TempDir(), "keys")
 	write(t, keys, trustAnchors(t))
 	for what, q := range shapes() {
