@@ -235,25 +235,44 @@ func (f *file) txid() (id int, err error) {
 	return id, err
 }
 
+// blocks leaves out those whose owners have all been forgotten.
+func (f *file) blocks() (names []string, err error) {
+	err = f.view(func(tx *bolt.Tx) error {
+		all := tx.Bucket([]byte(bucketName)).Bucket([]byte(blocksName))
+		return all.ForEachBucket(func(name []byte) error {
+			if k, _ := all.Bucket(name).Cursor().First(); k != nil {
+				names = append(names, string(name))
+			}
+			return nil
+		})
+	})
+	return names, err
+}
+
 func (f *file) load(block string) (map[string]*rollover.Timeline, error) {
+	out := make(map[string]*rollover.Timeline)
+	if err := f.view(func(tx *bolt.Tx) error { return read(tx, block, out) }); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// view reads in one transaction.
+func (f *file) view(do func(*bolt.Tx) error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	if f.db == nil {
 		if err := f.usable(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	out := make(map[string]*rollover.Timeline)
-	err := f.use(func() error {
-		return f.db.View(func(tx *bolt.Tx) error { return read(tx, block, out) })
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", f.path, err)
+	if err := f.use(func() error { return f.db.View(do) }); err != nil {
+		return fmt.Errorf("reading %s: %w", f.path, err)
 	}
-	return out, nil
+	return nil
 }
 
 func read(tx *bolt.Tx, block string, out map[string]*rollover.Timeline) error {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -9,19 +10,25 @@ import (
 
 // memory keeps the timelines for as long as the process lives.
 type memory struct {
-	mu     sync.Mutex // guards blocks
-	blocks map[string]map[string]*rollover.Timeline
+	mu      sync.Mutex // guards byBlock
+	byBlock map[string]map[string]*rollover.Timeline
 }
 
 func newMemory() *memory {
-	return &memory{blocks: make(map[string]map[string]*rollover.Timeline)}
+	return &memory{byBlock: make(map[string]map[string]*rollover.Timeline)}
+}
+
+func (m *memory) blocks() ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.byBlock)), nil
 }
 
 func (m *memory) load(block string) (map[string]*rollover.Timeline, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := make(map[string]*rollover.Timeline, len(m.blocks[block]))
-	for owner, t := range m.blocks[block] {
+	out := make(map[string]*rollover.Timeline, len(m.byBlock[block]))
+	for owner, t := range m.byBlock[block] {
 		out[owner] = clone(t)
 	}
 	return out, nil
@@ -34,10 +41,10 @@ func (m *memory) commit(block string, changes map[string]*rollover.Timeline, _ r
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	owners := m.blocks[block]
+	owners := m.byBlock[block]
 	if owners == nil {
 		owners = make(map[string]*rollover.Timeline)
-		m.blocks[block] = owners
+		m.byBlock[block] = owners
 	}
 	for owner, t := range changes {
 		if t == nil {
@@ -47,7 +54,7 @@ func (m *memory) commit(block string, changes map[string]*rollover.Timeline, _ r
 		owners[owner] = clone(t)
 	}
 	if len(owners) == 0 {
-		delete(m.blocks, block)
+		delete(m.byBlock, block)
 	}
 	return nil
 }

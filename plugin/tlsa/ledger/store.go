@@ -65,6 +65,7 @@ type shared struct {
 
 // A keeper holds the encoded or copied timelines: a file, or memory.
 type keeper interface {
+	blocks() ([]string, error)
 	load(block string) (map[string]*rollover.Timeline, error)
 	commit(block string, changes map[string]*rollover.Timeline, now rollover.Stamp) error
 	backup() error
@@ -86,6 +87,14 @@ func (s *shared) now() rollover.Stamp {
 		Wall:    now.UTC().Truncate(time.Millisecond),
 		Service: (s.base + now.Sub(s.start)).Truncate(time.Millisecond),
 	}
+}
+
+// Blocks names the blocks that have timelines, in order.
+func (s *Store) Blocks() ([]string, error) {
+	if s.closed.Load() {
+		return nil, ErrClosed
+	}
+	return s.shared.keep.blocks()
 }
 
 // Load gives the timelines of a block by owner, in values of the caller's own.

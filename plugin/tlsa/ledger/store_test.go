@@ -401,3 +401,25 @@ func TestOpenGivesUnusedSpaceBack(t *testing.T) {
 		t.Errorf("left behind: %v", n)
 	}
 }
+
+func TestBlocksAreThoseWithTimelines(t *testing.T) {
+	for _, path := range []string{"", filepath.Join(t.TempDir(), "ledger")} {
+		s := open(t, path)
+		commit(t, s, "b|", owners(0, 2))
+		commit(t, s, "a|", owners(0, 1))
+		commit(t, s, "gone|", owners(0, 1))
+		gone := map[string]*rollover.Timeline{}
+		for name := range owners(0, 1) {
+			gone[name] = nil
+		}
+		commit(t, s, "gone|", gone)
+		got, err := s.Blocks()
+		if err != nil || !slices.Equal(got, []string{"a|", "b|"}) {
+			t.Errorf("%q: %q, %v", path, got, err)
+		}
+		closeStore(t, s)
+		if _, err := s.Blocks(); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
