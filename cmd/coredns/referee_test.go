@@ -271,7 +271,7 @@ func TestOpensslAcceptsOldAndNewServerAtEveryMomentOfAGatedRollover(t *testing.T
 	accepts("staged, the old certificate", oldServer, true)
 	accepts("staged, the new certificate", newServer, true)
 	poll(t, "the line that says Ready", func() (bool, string) {
-		return strings.Contains(s.log.String(), "safe to install ("), s.log.String()
+		return strings.Contains(s.log.String(), "every cache has it"), s.log.String()
 	})
 	in.renew(t, live, newPair.pem)
 	poll(t, "the line that says retired", func() (bool, string) {

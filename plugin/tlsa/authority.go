@@ -120,22 +120,36 @@ func (b backend) Look(owner string) publish.ZoneView {
 	return v
 }
 
-// hidden finds records that our names hide: those of other types at the owner and at its underscore ancestors.
+// hidden finds records that our names hide: those of other types at the owner and at its underscore ancestors. What a
+// wildcard shows there is meant to be hidden.
 func (b backend) hidden(owner string) string {
 	for name := owner; strings.HasPrefix(name, "_"); {
-		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeSRV} {
+		_, parent, _ := strings.Cut(name, ".")
+		for _, qtype := range hideable() {
 			m := b.ask(name, qtype, false)
 			if m == nil || m.Rcode == dns.RcodeNameError {
 				break // nothing of any type is there
 			}
-			if len(m.Answer) > 0 {
-				rr := m.Answer[0].Header()
-				return fmt.Sprintf("%s at %s", dns.TypeToString[rr.Rrtype], rr.Name)
+			if len(m.Answer) == 0 {
+				continue
 			}
+			if w := b.ask("_no-such-name-in-this-zone."+parent, qtype, false); w != nil && len(w.Answer) > 0 {
+				continue
+			}
+			rr := m.Answer[0].Header()
+			return fmt.Sprintf("%s at %s", dns.TypeToString[rr.Rrtype], rr.Name)
 		}
-		_, name, _ = strings.Cut(name, ".")
+		name = parent
 	}
 	return ""
+}
+
+// hideable are the types that a zone may well have at a name with underscores.
+func hideable() []uint16 {
+	return []uint16{
+		dns.TypeTXT, dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeURI, dns.TypeHTTPS, dns.TypeSVCB, dns.TypeMX, dns.TypeCAA,
+		dns.TypeNAPTR, dns.TypePTR,
+	}
 }
 
 func (b backend) ask(name string, qtype uint16, do bool) *dns.Msg {

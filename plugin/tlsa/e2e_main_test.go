@@ -39,9 +39,10 @@ func TestMain(m *testing.M) {
 	caddy.Quiet, dnsserver.Quiet = true, true
 	golog.SetOutput(&captured)
 	at := slices.Index(dnsserver.Directives, "transfer")
-	dnsserver.Directives = slices.Insert(slices.Clone(dnsserver.Directives), at+1, pluginName, failing, stalling)
+	dnsserver.Directives = slices.Insert(slices.Clone(dnsserver.Directives), at+1, pluginName, failing, stalling, unstoppable)
 	plugin.Register(failing, setupFailing)
 	plugin.Register(stalling, setupStalling)
+	plugin.Register(unstoppable, setupUnstoppable)
 	code := m.Run()
 	for end := time.Now().Add(5 * time.Second); len(lingering()) > 0 && time.Now().Before(end); {
 		<-time.After(10 * time.Millisecond)
@@ -78,6 +79,15 @@ func setupStalling(c *caddy.Controller) error {
 		gate <- struct{}{}
 		return nil
 	})
+	return nil
+}
+
+// unstoppable is a plugin that fails to stop: caddy gives up the reload after the new servers are up.
+const unstoppable = "unstoppable"
+
+func setupUnstoppable(c *caddy.Controller) error {
+	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler { return next })
+	c.OnShutdown(func() error { return errors.New("this plugin never stops") })
 	return nil
 }
 

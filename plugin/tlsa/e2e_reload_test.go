@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coredns/caddy"
+
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 
@@ -87,6 +89,22 @@ func (s *site) askOnce(network string, do bool, sets [][]string) {
 	}
 }
 
+// settled gives how many goroutines and inotify instances run, when that has been the same for some time: some come and go
+// a little later than the server.
+func settled(t *testing.T) (goroutines, watchers int) {
+	t.Helper()
+	same := 0
+	until(t, time.Second, "steady goroutines and inotify instances", func() bool {
+		g, w := len(lingering()), inotifies()
+		if g != goroutines || w != watchers {
+			same = 0
+		}
+		goroutines, watchers, same = g, w, same+1
+		return same >= 15
+	})
+	return goroutines, watchers
+}
+
 // flat waits until as many goroutines and inotify instances run as before.
 func flat(t *testing.T, goroutines, watchers int) {
 	t.Helper()
@@ -106,7 +124,8 @@ func TestHundredReloadsLoseNoAnswerAndLeaveNothing(t *testing.T) {
 	s.becomes(notice, record(t, installed), record(t, staged))
 	published := s.recorded().Associations
 	began := time.Now()
-	goroutines, watchers, all := len(lingering()), inotifies(), runtime.NumGoroutine()
+	goroutines, watchers := settled(t)
+	all := runtime.NumGoroutine()
 	stop := s.asked([]string{record(t, installed), record(t, staged)})
 	plain := s.options
 	for i := range 100 {
@@ -175,7 +194,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 	want := []string{record(t, key)}
 	s.start()
 	s.expect(want...)
-	goroutines, watchers := len(lingering()), inotifies()
+	goroutines, watchers := settled(t)
 	good := *s
 	both := func() []*rollover.Timeline {
 		return []*rollover.Timeline{s.timeline(s.owner, ""), s.timeline(other, "")}
@@ -251,6 +270,31 @@ func TestChangeDuringASlowReloadIsNotTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.becomes(notice, record(t, old), record(t, young))
+}
+
+// TestReloadThatFailsInAShutdownGoesOn: caddy says that the reload failed, and it is the new servers that answer.
+func TestReloadThatFailsInAShutdownGoesOn(t *testing.T) {
+	s := newSite(t, "shutdown.test.")
+	key, staged := newKey(t), newKey(t)
+	s.write(place, s.chain(key))
+	good := s.after
+	s.after = unstoppable + "\n" + good
+	s.start()
+	goroutines, watchers := settled(t)
+	s.after = good
+	if err := s.tryReload(); err == nil {
+		t.Fatal("the reload did not fail")
+	}
+	all := caddy.Instances()
+	s.use(all[len(all)-1])
+	s.expect(record(t, key))
+	flat(t, goroutines, watchers)
+	s.write("next/mail.pem", s.chain(staged))
+	s.becomes(notice, record(t, key), record(t, staged))
+	until(t, hold, "ready", func() bool { return s.state(rollover.Ready) == 1 })
+	s.stop()
+	flat(t, 0, 0)
+	s.unlocked()
 }
 
 // unlocked fails when somebody still has the ledger open.

@@ -82,8 +82,8 @@ func TestStagedKeyIsReadyBeforeItIsInstalled(t *testing.T) {
 			if after := time.Since(staged); after < hold {
 				t.Errorf("ready %s after it was staged: before hold", after)
 			}
-			if len(s.log(s.owner+": 3 1 1", "safe to install")) == 0 {
-				t.Error("no line of the log says that it is safe to install")
+			if len(s.log(s.owner+": 3 1 1", "every cache has it")) == 0 {
+				t.Error("no line of the log says that it is ready")
 			}
 			before := time.Now()
 			s.install(place, s.chain(young))

@@ -70,12 +70,26 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 }
 
 func (h *Handler) lookup(name string) (zone.Entry, *servedBlock) {
+	var entry zone.Entry
+	var block *servedBlock
 	for i := range h.blocks {
-		if e, ok := h.blocks[i].table.Lookup(name); ok {
-			return e, &h.blocks[i]
+		e, ok := h.blocks[i].table.Lookup(name)
+		if ok && (block == nil || rank(e) > rank(entry)) {
+			entry, block = e, &h.blocks[i]
 		}
 	}
-	return zone.Entry{}, nil
+	return entry, block
+}
+
+// rank orders what a name is in several directives: an owner of one may have another's owner below it.
+func rank(e zone.Entry) int {
+	switch {
+	case e.Owner:
+		return 2
+	case e.Ours:
+		return 1
+	}
+	return 0
 }
 
 // answer gives the whole RRset, a denial where there is known to be none, or nil, which is SERVFAIL, where nothing is known.

@@ -1,6 +1,8 @@
 package tlsa
 
 import (
+	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/coredns/caddy"
@@ -11,8 +13,9 @@ import (
 // instance is what the tlsa directives of one caddy instance run. Blocks with the same ledger, zones and view share one
 // publisher, because a timeline has one writer.
 type instance struct {
-	mu    sync.Mutex // guards units; held while the instance starts or stops
+	mu    sync.Mutex // guards what follows; held while the instance starts or stops
 	units []*unit
+	up    *caddy.Instance // nil until it serves
 }
 
 type unit struct {
@@ -31,7 +34,7 @@ func instanceOf(c *caddy.Controller) *instance {
 	i := &instance{}
 	c.Set(instanceKey{}, i)
 	c.OnShutdown(i.stop)
-	c.OnRestartFailed(abortStarts)
+	c.OnRestartFailed(i.restartFailed)
 	return i
 }
 
@@ -60,7 +63,7 @@ func (i *instance) prepare(h *Handler, b *block, p peers) error {
 		m := newMeter(b.Config)
 		u = &unit{block: b, publisher: publish.New(b.Config, backend{h}, log, m), meter: m}
 		if err := u.publisher.Prepare(); err != nil {
-			return b.errorf("%w", err)
+			return fmt.Errorf("%s - %w", b.position, err)
 		}
 		i.units = append(i.units, u)
 	}
@@ -88,10 +91,32 @@ func started(in *caddy.Instance) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.up != nil {
+		return
+	}
+	i.up = in
 	for _, u := range i.units {
 		u.meter.begin()
 		u.publisher.Start()
 	}
+}
+
+// restartFailed makes the next instance give back what it took. But where it was the shutdown of another plugin that failed,
+// caddy has stopped the servers of i and tells nobody that those of the next instance are up.
+func (i *instance) restartFailed() error {
+	i.mu.Lock()
+	up := i.up
+	i.mu.Unlock()
+	if up == nil || slices.Contains(caddy.Instances(), up) {
+		publish.AbortStarts()
+		return nil
+	}
+	log.Warning("the reload has failed in the shutdown of another plugin, but the new servers are up: tlsa goes on with them")
+	err := i.stop()
+	for _, next := range caddy.Instances() {
+		started(next)
+	}
+	return err
 }
 
 // stop never fails: an error would keep caddy from telling the next instance that it is up.

@@ -1,7 +1,9 @@
 package tlsa
 
 import (
+	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coredns/coredns/plugin"
@@ -47,12 +49,13 @@ var (
 type meter struct {
 	zone, view string
 	reasons    map[rollover.Reason]struct{} // those that have been set once
-	serving    bool                         // the instance is up: one that is prepared leaves the gauges to the one before
-	served     served                       // for the queries of the block
+	owners     map[string]struct{}
+	serving    bool   // the instance is up: one that is prepared leaves the gauges to the one before
+	served     served // for the queries of the block
 }
 
 func newMeter(c publish.Config) *meter {
-	m := &meter{zone: strings.Join(c.Zones, " "), view: c.View, reasons: map[rollover.Reason]struct{}{}}
+	m := &meter{zone: strings.Join(c.Zones, " "), view: c.View, reasons: map[rollover.Reason]struct{}{}, owners: map[string]struct{}{}}
 	ledgerErrors.WithLabelValues(m.zone, m.view)
 	clockJumps.WithLabelValues(m.zone, m.view)
 	m.served.ok = responses.WithLabelValues(m.zone, m.view, dns.RcodeToString[dns.RcodeSuccess])
@@ -60,11 +63,47 @@ func newMeter(c publish.Config) *meter {
 	return m
 }
 
+// board holds the figures of every serving block, because directives with the same zones and view share their series.
+var board = struct {
+	mu      sync.Mutex // guards figures
+	figures map[*meter]publish.Figures
+}{figures: map[*meter]publish.Figures{}}
+
 // Update implements publish.Meter.
 func (m *meter) Update(f publish.Figures) {
 	if !m.serving {
 		return
 	}
+	f.States, f.Problems = maps.Clone(f.States), maps.Clone(f.Problems)
+	board.mu.Lock()
+	defer board.mu.Unlock()
+	board.figures[m] = f
+	m.set(m.sum())
+}
+
+// sum adds up the figures of the blocks with m's zone and view. board.mu is held.
+func (m *meter) sum() publish.Figures {
+	all := publish.Figures{States: map[rollover.State]int{}, Problems: map[rollover.Reason]int{}}
+	for o, f := range board.figures {
+		if o.zone != m.zone || o.view != m.view {
+			continue
+		}
+		for s, n := range f.States {
+			all.States[s] += n
+		}
+		for r, n := range f.Problems {
+			all.Problems[r] += n
+		}
+		all.Ungated += f.Ungated
+		all.Frozen += f.Frozen
+		if all.Next.IsZero() || !f.Next.IsZero() && f.Next.Before(all.Next) {
+			all.Next = f.Next
+		}
+	}
+	return all
+}
+
+func (m *meter) set(f publish.Figures) {
 	for s := range rollover.Removed {
 		associations.WithLabelValues(m.zone, m.view, s.String()).Set(float64(f.States[s]))
 	}
@@ -84,6 +123,7 @@ func (m *meter) Owner(name string, f publish.OwnerFigures) {
 	if !m.serving {
 		return
 	}
+	m.owners[name] = struct{}{}
 	records.WithLabelValues(m.zone, m.view, name).Set(float64(f.Records))
 	readyAt.WithLabelValues(m.zone, m.view, name).Set(seconds(f.Ready))
 	nextRemoval.WithLabelValues(m.zone, m.view, name).Set(seconds(f.Removal))
@@ -102,21 +142,27 @@ func (m *meter) LedgerError() { ledgerErrors.WithLabelValues(m.zone, m.view).Inc
 func (m *meter) ClockJump() { clockJumps.WithLabelValues(m.zone, m.view).Inc() }
 
 // begin is called when the instance starts to serve, end when it has stopped. Neither leaves a figure of before.
-func (m *meter) begin() {
-	m.clear()
-	m.serving = true
-}
+func (m *meter) begin() { m.serving = true }
 
 func (m *meter) end() {
 	m.serving = false
-	m.clear()
-}
-
-func (m *meter) clear() {
-	for _, g := range []*prometheus.GaugeVec{
-		associations, ungated, nextChange, openProblems, frozen, records, readyAt, nextRemoval, notAfter,
-	} {
-		g.DeletePartialMatch(prometheus.Labels{"zone": m.zone, "view": m.view})
+	board.mu.Lock()
+	defer board.mu.Unlock()
+	delete(board.figures, m)
+	mine := prometheus.Labels{"zone": m.zone, "view": m.view}
+	for name := range m.owners {
+		for _, g := range []*prometheus.GaugeVec{records, readyAt, nextRemoval, notAfter} {
+			g.DeletePartialMatch(prometheus.Labels{"zone": m.zone, "view": m.view, "owner": name})
+		}
+	}
+	for o := range board.figures {
+		if o.zone == m.zone && o.view == m.view {
+			m.set(m.sum())
+			return
+		}
+	}
+	for _, g := range []*prometheus.GaugeVec{associations, ungated, nextChange, openProblems, frozen} {
+		g.DeletePartialMatch(mine)
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
-
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 )
 
 var log = clog.NewWithPlugin(pluginName)
@@ -99,10 +97,4 @@ func registerHook() {
 		}
 		return nil
 	})
-}
-
-// abortStarts gives back what a new instance took before it failed to start.
-func abortStarts() error {
-	publish.AbortStarts()
-	return nil
 }

@@ -32,7 +32,11 @@ type Root struct {
 	Complete bool
 	// MixedOwners: its files belong to more than one uid, so that names in a certificate prove nothing (design 2).
 	MixedOwners bool
-	Problems    []rollover.Problem
+	// Polling: events do not tell of every change in it, so that the time between sweeps decides how soon one is found:
+	// it lies on a network or overlay file system (which is looked at every 15 to 30 s if Rescan is longer), a watch limit is
+	// reached, or there are no events at all.
+	Polling  bool
+	Problems []rollover.Problem
 }
 
 // A Lineage is what the files of one certificate hold (design 1). It is never changed once handed out.
@@ -55,7 +59,8 @@ type Lineage struct {
 
 // A File is one file of a lineage.
 type File struct {
-	// Doubt: it cannot be read, parsed or trusted now. What the lineage's leaves say of it is what it held last.
+	// Doubt: it cannot be read, parsed or trusted now. What the lineage's leaves say of it is what it held last. A file whose
+	// mount is detached is in doubt too, and read all the same.
 	Doubt    bool
 	Problems []rollover.Problem
 }
@@ -77,4 +82,6 @@ type Changes struct {
 	Lineages []*Lineage
 	// Roots are the states of the roots that a sweep has just visited; none outside a sweep.
 	Roots []*Root
+	// Sweep is nil unless Roots are those of a whole sweep.
+	Sweep *Figures
 }

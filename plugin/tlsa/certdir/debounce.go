@@ -11,6 +11,7 @@ type mark struct {
 	first, last time.Time // of the changes that it stands for; zero for a retry
 	due         time.Time
 	seen        uint64 // the digest of what a sweep or the last look saw there; zero if an event was the last to be noted
+	silent      bool   // a sweep found the change, and no event has told of it
 	index       int
 }
 
@@ -53,7 +54,7 @@ func (m *marks) touch(what any, now time.Time) *mark {
 	if e.first.IsZero() {
 		e.first = now
 	}
-	e.last, e.seen = now, 0
+	e.last, e.seen, e.silent = now, 0, false
 	e.due = now.Add(m.quiet)
 	if latest := e.first.Add(m.most); latest.Before(e.due) {
 		e.due = latest

@@ -36,6 +36,29 @@ func (s *scan) shadow(l *lineage, why []rollover.Problem) {
 	s.show(l, &next)
 }
 
+// whyGone gives a reason to doubt that what is absent from a directory is gone: its root is, or a directory above it is a
+// detached mount, in which nothing has a name any more (W9). It is nil if there is none.
+func (s *scan) whyGone(d *dir) *rollover.Problem {
+	for up := d; up != nil; up = up.parent {
+		if st, err := s.w.disk.lstat(up.real); err == nil && s.w.disk.isDetached(up.real, st) {
+			return detachedMount(up.path)
+		}
+	}
+	if !s.isThere(d.root) {
+		return d.root.missing()
+	}
+	return nil
+}
+
+// noteDetached tells whether a mount is detached, and counts it.
+func (s *scan) noteDetached(t target) bool {
+	if !s.w.disk.isDetached(t.real, t.info) {
+		return false
+	}
+	s.detached[t.inode] = true
+	return true
+}
+
 // vanish deals with a directory that is no longer there, while its root may be.
 func (s *scan) vanish(d *dir) {
 	for _, l := range d.lineages {

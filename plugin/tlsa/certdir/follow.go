@@ -60,7 +60,7 @@ func (t *trail) step() (done bool) {
 	case "", ".":
 		if t.rest == "" {
 			t.real = t.at
-			t.info, t.err = lstat(t.at)
+			t.info, t.err = t.s.w.disk.lstat(t.at)
 		}
 		return t.rest == ""
 	}
@@ -80,10 +80,10 @@ func (t *trail) look(next string) (done bool) {
 	if t.links > 0 && t.rest == "" {
 		t.pass()
 	}
-	st, err := lstat(next)
+	st, err := t.s.w.disk.lstat(next)
 	if errors.Is(err, unix.ENOENT) {
 		t.pass()
-		st, err = lstat(next)
+		st, err = t.s.w.disk.lstat(next)
 	}
 	switch {
 	case err != nil:
@@ -154,7 +154,7 @@ func (s *scan) place(real string) (*place, bool) {
 	if p, ok := s.places[real]; ok {
 		return p, true
 	}
-	st, err := lstat(real)
+	st, err := s.w.disk.lstat(real)
 	if err != nil || !st.isDir() {
 		return nil, false
 	}
@@ -166,7 +166,7 @@ func (s *scan) remember(real string, st info) *place {
 	if len(s.places) >= maxPlaces {
 		clear(s.places)
 	}
-	p := &place{info: st, real: real, open: st.openToAll() && !onReadOnlyMount(real)}
+	p := &place{info: st, real: real, open: s.w.disk.openToAll(real, st)}
 	s.places[real] = p
 	return p
 }

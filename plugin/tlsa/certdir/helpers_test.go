@@ -34,13 +34,14 @@ type pki struct {
 	mu     sync.Mutex
 	serial int64
 	labels map[string]string // by SHA-256 of a certificate or SPKI
+	issued map[string]issued // by label
 }
 
 // issued is one certificate in PEM.
 type issued struct{ cert, fullchain, key, public, csr string }
 
 func newPKI(t testing.TB) *pki {
-	p := &pki{t: t, labels: make(map[string]string)}
+	p := &pki{t: t, labels: make(map[string]string), issued: make(map[string]issued)}
 	p.key = newKey(t)
 	p.ca = &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA"}, IsCA: true, BasicConstraintsValid: true,
@@ -89,15 +90,31 @@ func (p *pki) issueFor(key *ecdsa.PrivateKey, label string, names ...string) iss
 	ok(p.t, err)
 	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, key)
 	ok(p.t, err)
+	p.know(der, label)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	digest := sha256.Sum256(der)
-	p.labels[string(digest[:])], p.labels[string(spki)] = label, "key of "+label
+	p.labels[string(spki)] = "key of " + label
 	cert := toPEM("CERTIFICATE", der)
-	return issued{
+	c := issued{
 		cert: cert, fullchain: cert + p.chain, key: toPEM("PRIVATE KEY", private), public: toPEM("PUBLIC KEY", spki),
 		csr: toPEM("CERTIFICATE REQUEST", request),
 	}
+	p.issued[label] = c
+	return c
+}
+
+func (p *pki) know(der []byte, label string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	digest := sha256.Sum256(der)
+	p.labels[string(digest[:])] = label
+}
+
+// again gives what was last issued under a label.
+func (p *pki) again(label string) issued {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.issued[label]
 }
 
 func (p *pki) label(l Leaf) string {
@@ -182,6 +199,7 @@ type live struct {
 	mu     sync.Mutex
 	view   *view
 	sweeps int
+	last   *Figures
 	news   chan struct{}
 	stop   func()
 }
@@ -203,7 +221,8 @@ func (l *live) apply(c Changes) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.view.apply(c)
-	if len(c.Roots) > 0 {
+	if c.Sweep != nil {
+		l.last = c.Sweep
 		l.sweeps++
 	}
 	select {

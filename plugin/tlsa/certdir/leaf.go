@@ -3,6 +3,7 @@ package certdir
 import (
 	"cmp"
 	"slices"
+	"time"
 	"weak"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
@@ -13,6 +14,7 @@ import (
 type gathered struct {
 	lineage *lineage
 	watcher *Watcher
+	now     time.Time
 	files   []file
 	shown   map[string]File
 
@@ -22,6 +24,7 @@ type gathered struct {
 	leaves       []Leaf
 	privateKey   string
 	doubt        bool
+	short        bool // a file lacks the issuers it had
 }
 
 // add reads one file.
@@ -33,16 +36,48 @@ func (g *gathered) add(st status) {
 	if why == nil && had && len(content.Certificates)+len(content.PublicKeys) == 0 {
 		why = problem(Replaced, "%s no longer holds a certificate: write it again, or remove the file", show(st.path))
 	}
-	if why == nil {
-		g.take(&f, content)
-		g.files = append(g.files, f)
-		return
+	if why == nil && g.lacksIssuers(old, content) {
+		why = problem(Truncated, "%s holds its certificate without the issuers it had: they are waited for", show(st.path))
 	}
 	f.bad = st.bad
-	if f.ignored = !st.sure && !had; !f.ignored {
-		g.keep(&f, old, why)
+	switch {
+	case why != nil:
+		if f.ignored = !g.promises(st.label) && !had; !f.ignored {
+			g.keep(&f, old, why)
+		}
+	case !had && g.isOfNoUse(st.label, content):
+		f.ignored = true
+	default:
+		g.take(&f, content)
 	}
 	g.files = append(g.files, f)
+}
+
+// lacksIssuers tells of a file that came without the issuers it had, while no other file of the lineage has any: it may be cut
+// between two blocks, where nothing shows that more is to come (W12). It is waited for as for a busy lineage, not for ever.
+func (g *gathered) lacksIssuers(old *file, c *dane.Content) bool {
+	l := g.lineage
+	hasIssuers := func(f file) bool { return f.path != old.path && len(f.issuers) > 0 }
+	isCA := func(c *dane.Certificate) bool { return c.CA }
+	if old == nil || old.role == roleChain || len(old.issuers) == 0 || len(c.Certificates) == 0 ||
+		slices.ContainsFunc(c.Certificates, isCA) || slices.ContainsFunc(l.files, hasIssuers) {
+		return false
+	}
+	if l.short.IsZero() {
+		l.short = g.now
+	}
+	g.short = g.short || g.now.Before(l.short.Add(g.watcher.cfg.MaxQuiet))
+	return g.short
+}
+
+// promises tells whether a file's name says that there is something in it to read here.
+func (g *gathered) promises(l label) bool {
+	return l.sure && (l.role != rolePublic || g.lineage.dir.root.staged)
+}
+
+// isOfNoUse tells of what is neither a certificate nor a staged key, and no private key to warn of either.
+func (g *gathered) isOfNoUse(l label, c *dane.Content) bool {
+	return l.role != roleKey && c.PrivateKeys+len(c.Certificates) == 0 && (len(c.PublicKeys) == 0 || !g.lineage.dir.root.staged)
 }
 
 func (g *gathered) read(st *status) (*dane.Content, *rollover.Problem) {
@@ -70,7 +105,11 @@ func (g *gathered) take(f *file, content *dane.Content) {
 	for i, c := range content.Certificates {
 		content.Certificates[i] = g.watcher.intern(c)
 	}
-	g.show(f.path, File{})
+	shown := File{}
+	if f.lost {
+		shown = File{Doubt: true, Problems: []rollover.Problem{*detachedMount(f.path)}}
+	}
+	g.show(f.path, shown)
 	g.held = append(g.held, content.Certificates)
 	if f.role == roleChain {
 		g.chain = append(g.chain, content.Certificates...)
@@ -134,7 +173,7 @@ func (g *gathered) finish() *Lineage {
 	}
 	slices.SortFunc(g.leaves, compareLeaves)
 	return &Lineage{
-		ID: l.id, Name: trimECC(l.key), Dir: l.dir.path, Root: l.dir.root.path, Staged: l.dir.root.staged,
+		ID: l.id, Name: lineageName(l.key), Dir: l.dir.path, Root: l.dir.root.path, Staged: l.dir.root.staged,
 		Files: g.shown, Leaves: slices.Clip(g.leaves), PrivateKey: g.privateKey,
 	}
 }

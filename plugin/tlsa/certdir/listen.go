@@ -91,7 +91,7 @@ func (w *Watcher) heardIn(d *dir, name string, now time.Time) {
 		return
 	}
 	// A name not heard of before is looked at by itself: it may be a directory, full of files already (W4).
-	st, err := lstat(join(d.real, name))
+	st, err := w.disk.lstat(join(d.real, name))
 	switch {
 	case err == nil && st.isDir() && !skipDir(name) && d.mayHaveSubs():
 		w.touch(d.sub(name), now)

@@ -31,7 +31,8 @@ func (s *scan) settle(l *lineage, list []status) {
 		s.take(l, list)
 	case s.w.marks.of[l] == nil || s.w.marks.of[l].first.IsZero():
 		l.hear(list)
-		s.w.marks.touch(l, s.now).seen = s.digest(list)
+		m := s.w.marks.touch(l, s.now)
+		m.seen, m.silent = s.digest(list), s.judges && !l.dir.root.remote
 	default:
 		l.hear(list)
 	}
@@ -57,6 +58,9 @@ func (s *scan) look(m *mark, l *lineage) {
 	case t.open != "":
 		s.shadow(l, []rollover.Problem{*writableDirectory(t.open)})
 		return
+	case t.err == nil && s.noteDetached(t):
+		s.shadow(l, []rollover.Problem{*detachedMount(l.dir.path)})
+		return
 	}
 	var list []status
 	for _, name := range l.news {
@@ -77,19 +81,24 @@ func (s *scan) look(m *mark, l *lineage) {
 		if !m.first.IsZero() {
 			next.first = m.first
 		}
-		next.seen = now
+		next.seen, next.silent = now, m.silent
 		return
+	}
+	if m.silent {
+		s.w.unannounced++
 	}
 	s.take(l, list)
 }
 
 // take reads the files of a lineage and hands out what they hold.
 func (s *scan) take(l *lineage, list []status) {
-	if !s.isThere(l.dir.root) && slices.ContainsFunc(list, func(st status) bool { return st.gone }) {
-		s.shadow(l, []rollover.Problem{*l.dir.root.missing()})
-		return
+	if slices.ContainsFunc(list, func(st status) bool { return st.gone }) {
+		if why := s.whyGone(l.dir); why != nil {
+			s.shadow(l, []rollover.Problem{*why})
+			return
+		}
 	}
-	g := gathered{lineage: l, watcher: s.w, holders: make(map[string][]string)}
+	g := gathered{lineage: l, watcher: s.w, now: s.now, holders: make(map[string][]string)}
 	for i := range list {
 		if st := list[i]; !st.gone {
 			g.add(st)
@@ -97,6 +106,9 @@ func (s *scan) take(l *lineage, list []status) {
 	}
 	for i := range l.files {
 		s.w.unlisten(l, l.files[i].hops)
+	}
+	if !g.short {
+		l.short = time.Time{}
 	}
 	next := g.finish()
 	l.files, l.news, l.shadow = g.files, nil, false

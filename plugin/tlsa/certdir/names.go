@@ -14,7 +14,8 @@ const (
 	roleChain                   // issuers only
 	roleAnchor                  // a CA bundle that nobody serves
 	roleKey                     // a private key: opened, never read
-	roleRequest                 // a request or bare public key, of interest in `next` roots only
+	roleRequest                 // a certificate request, of interest in `next` roots only
+	rolePublic                  // a bare public key by its name, which may also be a host's below .pub: the content decides
 )
 
 // A label is what a file's name tells of it.
@@ -28,25 +29,37 @@ type label struct {
 const (
 	bundleSuffixes = ".rsa .ecdsa .dsa .next"
 	outerSuffixes  = ".pem .crt .cer .cert .der .csr .pub .key"
-	innerSuffixes  = ".issuer .fullchain .chain .bundle .pub .key .csr .crt .cer .cert"
+	innerSuffixes  = ".issuer .fullchain .chain .bundle .pub .key .csr .crt .cer .cert .pem"
 )
 
 // readName takes name apart: it belongs to the lineage of the directory called base if it is one of a role set.
 func readName(base, name string) label {
 	stem, _ := cutSuffix(name, bundleSuffixes)
 	stem, outer := cutSuffix(stem, outerSuffixes)
-	if outer == "" {
+	switch outer {
+	case "":
 		stem = name
+	case ".key", ".csr":
+		stem, _ = cutSuffix(stem, bundleSuffixes) // HAProxy's site.pem.rsa.key
 	}
+	whole := stem
 	stem, inner := cutSuffix(stem, innerSuffixes)
+	if inner == ".pub" && outer != ".pem" && outer != ".der" {
+		stem, inner = whole, "" // a host below .pub
+	}
 	l := label{key: stem, sure: outer != ""}
-	r, inSet := setRole(strings.ToLower(stem), l.sure)
-	if inSet {
+	if r, inSet := setRole(strings.ToLower(trimEC(base, stem)), l.sure); inSet {
 		l.key, l.role = trimECC(base), r
+	} else if r == roleKey {
+		l.role = r
+	} else {
+		l.key = trimEC(base, stem)
 	}
 	switch has := func(s string) bool { return inner == s || outer == s }; {
-	case has(".csr"), has(".pub"):
+	case has(".csr"):
 		l.role = roleRequest
+	case has(".pub"):
+		l.role = rolePublic
 	case has(".key"):
 		l.role = roleKey
 	case inner == ".issuer", inner == ".chain":
@@ -62,12 +75,32 @@ func setRole(stem string, sure bool) (r role, ok bool) {
 		return roleCertificate, stem == "combined" || stem == "certificates"
 	case strings.HasPrefix(stem, "privkey"), stem == "key", stem == "nextkey", stem == "newkey":
 		return roleKey, true
+	case stem == "ssl_private_key", stem == "svid_key", stem == "private_key": // Mail-in-a-Box, SPIFFE: of no set
+		return roleKey, false
 	case stem == "chain":
 		return roleChain, true
-	case stem == "ca":
+	case stem == "ca", stem == "root_ca", stem == "intermediate_ca", stem == "svid_bundle":
 		return roleAnchor, true
 	}
 	return roleCertificate, slices.Contains([]string{"cert", "fullchain", "tls", "tls-combined", "combined"}, stem)
+}
+
+// trimEC drops getssl's mark of an ECDSA twin, but not the country from a host in Ecuador.
+func trimEC(base, stem string) string {
+	if short, ok := strings.CutSuffix(stem, ".ec"); ok {
+		if _, inSet := setRole(short, true); inSet || short == base {
+			return short
+		}
+	}
+	return stem
+}
+
+// lineageName is the name of the lineage of a key: without acme.sh's mark of an ECDSA one, autocert's of an RSA one.
+func lineageName(key string) string {
+	if short, ok := strings.CutSuffix(key, "+rsa"); ok && short != "" {
+		return short
+	}
+	return trimECC(key)
 }
 
 // trimECC drops acme.sh's mark of an ECDSA lineage from a name.
@@ -91,7 +124,7 @@ func cutSuffix(name, suffixes string) (stem, suffix string) {
 // skipFile tells whether a name is a producer's own business: temporary files, backups, locks, settings, other formats.
 // None of them takes a key away: a file that was renamed to such a name is gone, and no more.
 func skipFile(name string) bool {
-	if name[0] == '.' || strings.HasSuffix(name, "~") || strings.HasSuffix(name, "-revoked") || isTemporary(name) {
+	if name[0] == '.' || isTemporary(name) {
 		return true
 	}
 	for _, prefix := range []string{"previous_", "README", "tls.validation.", "acme_account", "account_key"} {
@@ -99,23 +132,40 @@ func skipFile(name string) bool {
 			return true
 		}
 	}
-	if name == "account.key" || strings.HasPrefix(name, "ocsp") && strings.HasSuffix(name, ".der") {
+	for _, suffix := range []string{"~", "-revoked", "+token", "+http-01", "_key-certbot.pem", "_csr-certbot.pem"} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	if name == "account.key" || name == "account.pem" || strings.HasPrefix(name, "ocsp") && strings.HasSuffix(name, ".der") {
 		return true
 	}
 	switch strings.ToLower(filepath.Ext(name)) {
-	case ".bak", ".alt", ".new", ".compromised", ".lock", ".conf", ".zip", ".ocsp", ".json", ".txt", ".md", ".log", ".pfx", ".p12",
-		".pkcs8", ".jks", ".sh", ".crl", ".sct", ".sctl", ".tar", ".gz":
+	case ".bak", ".alt", ".new", ".compromised", ".lock", ".conf", ".zip", ".ocsp", ".issuer", ".json", ".txt", ".log", ".pfx", ".p12",
+		".pkcs8", ".jks", ".crl", ".sct", ".sctl", ".tar", ".gz", ".filepart", ".part": // not .md and .sh, which are countries
 		return true
 	}
 	return isBackup(name)
 }
 
-// isTemporary: temporary files of acme.sh and uacme (*.tmp*), GNU ln (Cu and six more), Caddy and Vault (digits only).
+// isTemporary: temporary files of acme.sh and uacme (*.tmp*), GNU ln (Cu and six more), Caddy and Vault (digits only),
+// autocert; what Syncthing sets aside.
 func isTemporary(name string) bool {
-	if strings.Contains(name, ".tmp") || len(name) == 8 && strings.HasPrefix(name, "Cu") && !strings.Contains(name, ".") {
+	if strings.Contains(name, ".tmp") || strings.Contains(name, ".sync-conflict-") {
 		return true
 	}
-	return isDigits(name)
+	return len(name) == 8 && strings.HasPrefix(name, "Cu") && !strings.Contains(name, ".") || isDigits(name) || isAutocertTemp(name)
+}
+
+// isAutocertTemp: a host with nine or ten digits behind its last letter. Fewer, which are rare, could be a date.
+func isAutocertTemp(name string) bool {
+	host := strings.TrimRight(name, "0123456789")
+	if digits := len(name) - len(host); digits < 9 || digits > 10 {
+		return false
+	}
+	host, rsa := strings.CutSuffix(host, "+rsa")
+	top := host[strings.LastIndexByte(host, '.')+1:]
+	return len(top) < len(host) && (rsa || len(top) > 1 && !strings.ContainsFunc(top, func(r rune) bool { return r < 'a' || r > 'z' }))
 }
 
 // isBackup: *.old, *.old-1, *.old.pem and the like, but no host such as mail.old.example; and the dated files of dehydrated and uacme
@@ -137,7 +187,8 @@ func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") =
 // skipDir tells whether a directory is never walked. Links may still lead into it, as those of certbot do.
 func skipDir(name string) bool {
 	switch name {
-	case "archive", "archives", "backup", "backups", "accounts", "renewal", "renewal-hooks", "users", "locks", "alpn-certs", "ocsp":
+	case "archive", "archives", "backup", "backups", "accounts", "renewal", "renewal-hooks", "users", "locks", "alpn-certs", "ocsp",
+		"tmp", "chains", "authorities": // getssl, dehydrated, Caddy's own CA
 		return true
 	}
 	return name[0] == '.'

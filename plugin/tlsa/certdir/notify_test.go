@@ -57,7 +57,7 @@ func TestRetargetedDirectoriesLeakNoWatch(t *testing.T) {
 	w.watches = newWatches(src)
 	defer func() { w.watches.close(); <-drained.done }()
 	var first int
-	for n := range 200 {
+	for n := range 500 {
 		link(t, "../"+[]string{"one", "two"}[n%2], dir+"/a")
 		ok(t, os.RemoveAll(dir+"/b"))
 		write(t, dir+"/b/tls.crt", v.pki.chain)
@@ -75,14 +75,14 @@ func TestDirectoriesMadeWithAllTheirFilesAreNeverMissed(t *testing.T) {
 	l := start(t, w, v)
 	l.await(t, l.armed, "armed")
 	c := v.pki.issue("a1")
-	for n := range 100 {
+	for n := range 500 {
 		into := fmt.Sprintf("%s/d%03d", dir, n)
 		write(t, into+"/privkey.pem", c.key)
 		write(t, into+"/cert.pem", c.cert)
 		write(t, into+"/chain.pem", v.pki.chain)
 		write(t, into+"/fullchain.pem", c.fullchain)
 	}
-	l.await(t, func() string { return fmt.Sprint(strings.Count(l.String(), "; a1 cert.pem fullchain.pem")) }, "100")
+	l.await(t, func() string { return fmt.Sprint(strings.Count(l.String(), "; a1 cert.pem fullchain.pem")) }, "500")
 }
 
 // A directory that takes another's place may even get its inode number: only a fresh watch hears of what happens in it.

@@ -32,6 +32,7 @@ const (
 	MissingRoot       rollover.Reason = "missing-root"       // (file, root*)
 	TooManyEntries    rollover.Reason = "too-many-entries"   // (root*)
 	TooDeep           rollover.Reason = "too-deep"           // (root) directories below are not read
+	DetachedMount     rollover.Reason = "detached-mount"     // (file, root*) its mount's source was removed: it can no longer change
 	WatchLimit        rollover.Reason = "watch-limit"        // (root) changes are found by sweeps only
 )
 
@@ -79,4 +80,9 @@ func blocked(path string) (string, info) {
 
 func writableDirectory(path string) *rollover.Problem {
 	return problem(WritableDirectory, "%s is not read: anyone may write to it and so add keys to DNS: chmod o-w it", show(path))
+}
+
+func detachedMount(path string) *rollover.Problem {
+	return problem(DetachedMount, "%s is a mount whose source was removed or replaced, so it can no longer change: mount it again, "+
+		"and the directory above it rather than a file, so that replacements are seen", show(path))
 }

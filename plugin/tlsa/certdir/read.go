@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"bytes"
 	"errors"
 
 	"golang.org/x/sys/unix"
@@ -46,10 +47,14 @@ func (r *reader) content(shown, real string, st info) (*dane.Content, *rollover.
 		return nil, unreadable(real, err)
 	}
 	c, err := dane.Parse(r.buf[:n])
+	if errors.Is(err, dane.ErrNothing) && bytes.Contains(r.buf[:n], []byte("-----BEGIN ")) {
+		return &dane.Content{}, nil // whole PEM of another kind: parameters, a CRL (W17)
+	}
 	return c, explain(shown, err)
 }
 
-// explain says what is wrong with the content of a file.
+// explain says what is wrong with the content of a file, in words that stay the same while it is written to: block numbers
+// and sizes would make a new problem of every try.
 func explain(shown string, err error) *rollover.Problem {
 	switch {
 	case err == nil:
@@ -57,11 +62,13 @@ func explain(shown string, err error) *rollover.Problem {
 	case errors.Is(err, dane.ErrEmpty):
 		return problem(Empty, "%s is empty: write the certificate again", show(shown))
 	case errors.Is(err, dane.ErrTruncated):
-		return problem(Truncated, "%s is %v: write it again, whole", show(shown), err)
+		return problem(Truncated, "%s is %v: write it again, whole", show(shown), dane.ErrTruncated)
 	case errors.Is(err, dane.ErrTooLarge), errors.Is(err, dane.ErrTooManyBlocks):
-		return problem(TooLarge, "%s: %v: move it out of the watched directory if it is no certificate", show(shown), err)
+		return problem(TooLarge, "%s holds too much: move it out of the watched directory if it is no certificate", show(shown))
+	case errors.Is(err, dane.ErrNothing):
+		return problem(Malformed, "%s: %v: write the certificate, or move the file out of the watched directory", show(shown), dane.ErrNothing)
 	}
-	return problem(Malformed, "%s: %v: write the certificate again, or move the file out of the watched directory", show(shown), err)
+	return problem(Malformed, "%s holds a certificate or key that cannot be read: write it again, or move the file out of the watched directory", show(shown))
 }
 
 // readStable reads a file into buf, once it has made sure that it is the one which was seen, before and after (W12).

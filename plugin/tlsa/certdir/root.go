@@ -23,6 +23,7 @@ type root struct {
 	tops   map[string]*dir
 	sweeps uint64
 	mixed  bool
+	remote bool     // it, or what links in it lead to, lies on a file system without events
 	hops   []string // what the path leads through, listened to
 	survey *survey  // of the sweep that is on; nil outside
 }
@@ -55,6 +56,7 @@ type survey struct {
 	entries  int
 	problems []rollover.Problem
 	alike    map[rollover.Reason]int
+	remote   bool
 	owner    uint32
 	owners   int
 }
@@ -90,6 +92,7 @@ func (r *root) owned(uid uint32) {
 
 // sweepRoot visits one root and adds its new state to the scan.
 func (s *scan) sweepRoot(r *root) {
+	begun := time.Now()
 	r.survey = &survey{complete: true, alike: make(map[rollover.Reason]int)}
 	defer func() { r.survey = nil }()
 	atOnce := s.atOnce
@@ -109,7 +112,10 @@ func (s *scan) sweepRoot(r *root) {
 		r.note(problem(WatchLimit, "%s is partly watched by polling only, changes are found at the next sweep: %v: raise "+
 			"fs.inotify.max_user_watches or fs.inotify.max_user_instances", show(r.path), limit))
 	}
-	s.roots = append(s.roots, r.report(s.counts))
+	state := r.report(s.counts)
+	state.Polling = r.remote || s.w.cfg.NoEvents || s.w.watches.full != nil
+	s.pollAgain(r, time.Since(begun))
+	s.roots = append(s.roots, state)
 }
 
 // report closes the survey.
@@ -117,13 +123,14 @@ func (r *root) report(counts bool) *Root {
 	v := r.survey
 	for reason, n := range v.alike {
 		if n > maxAlike {
-			v.problems = append(v.problems, *problem(reason, "%s has %d more of these", show(r.path), n-maxAlike))
+			v.problems = append(v.problems, *problem(reason, "%s has more of these than are shown", show(r.path)))
 		}
 	}
 	if v.complete && (counts || r.sweeps == 0) {
 		r.sweeps++
 	}
 	r.mixed = v.owners > 1 || r.mixed && !v.complete
+	r.remote = v.remote || r.remote && !v.complete
 	return &Root{Path: r.path, Staged: r.staged, Sweeps: r.sweeps, Complete: v.complete, MixedOwners: r.mixed, Problems: v.problems}
 }
 
@@ -182,7 +189,7 @@ func (s *scan) isThere(r *root) bool {
 func (s *scan) topIsThere(d *dir) bool {
 	if d.only == nil {
 		t := s.follow("/", d.path[1:])
-		return t.err == nil && t.isDir()
+		return t.err == nil && t.isDir() && !s.w.disk.isDetached(t.real, t.info)
 	}
 	for name := range d.only {
 		if t := s.follow("/", join(d.path, name)[1:]); t.err == nil {

@@ -10,9 +10,8 @@ import (
 
 const (
 	// batch bounds how many lineages are looked at before the changes are handed out.
-	batch = 256
-	// lostGap is the least time between sweeps that lost events ask for.
-	lostGap = 5 * time.Second
+	batch   = 256
+	lostGap = 5 * time.Second // W7, W8
 )
 
 // Run watches until ctx ends and hands every change to apply, from this goroutine only. After every sweep it calls apply
@@ -46,9 +45,12 @@ func (r *runner) connect() {
 	src, err := r.w.openSource()
 	if err != nil {
 		r.w.watches.full = err
+		r.w.watches.failed++
 		return
 	}
+	failed := r.w.watches.failed
 	r.w.watches = newWatches(src)
+	r.w.watches.failed = failed
 	r.w.watches.most = watchBudget()
 	r.heard = collect(src)
 }
@@ -63,6 +65,7 @@ func (r *runner) disconnect() {
 func (r *runner) sweep(counts bool) {
 	s := r.w.scan(r.ctx)
 	s.counts = counts
+	s.judges = r.heard != nil && !r.early
 	r.w.watches.full = nil
 	r.connect()
 	s.sweep()
@@ -72,7 +75,9 @@ func (r *runner) sweep(counts bool) {
 	r.swept, r.early = time.Now(), false
 	spread := r.w.cfg.Rescan / 10
 	r.next = r.swept.Add(r.w.cfg.Rescan - spread + rand.N(2*spread+1))
-	r.apply(s.changes().sorted())
+	c := s.changes().sorted()
+	c.Sweep = s.figures(r.heard)
+	r.apply(c)
 }
 
 // wait returns when there is something to do.
@@ -99,7 +104,7 @@ func (r *runner) wait() {
 func (r *runner) listen() {
 	paths, lost := r.heard.take()
 	now := time.Now()
-	if soon := r.swept.Add(lostGap); lost && soon.Before(r.next) {
+	if soon := r.swept.Add(r.w.lostGap); lost && soon.Before(r.next) {
 		r.next, r.early = soon, true
 	}
 	for path := range paths {

@@ -17,6 +17,9 @@ func (s *scan) walk(d *dir) {
 	d.epoch, d.dead = s.epoch, false
 	t := s.enter(d)
 	switch {
+	case t.err == nil && s.noteDetached(t): // whatever it held is gone from it
+		s.shadowTree(d, detachedMount(d.path))
+		return
 	case t.err == nil && t.open == "":
 	case t.err == nil:
 		s.shadowTree(d, writableDirectory(t.open))
@@ -76,6 +79,7 @@ func (s *scan) enter(d *dir) target {
 	}
 	d.real, d.id = t.real, t.inode
 	s.watchDir(d)
+	s.onVolume(d.root, d.real, d.id.dev)
 	if p := s.remember(t.real, t.info); p.open {
 		t.open = t.real
 	} else if p.openToGroup() {
@@ -158,7 +162,7 @@ func (s *scan) addName(d *dir, name string, kind fs.FileMode, list []status) []s
 		follow = s.followLink
 	}
 	st := s.statusOf(d, name, label, follow(d.real, name))
-	if st.isRegular() && len(st.hops) == 0 && st.dev != d.id.dev { // mounted by itself (W2)
+	if st.isRegular() && (len(st.hops) == 0 && st.dev != d.id.dev || s.isMount(st.real)) { // mounted by itself (W2)
 		s.watchFile(st.real, st.inode)
 	}
 	if st.isDir() && !known {

@@ -24,7 +24,7 @@ type step struct {
 
 func scenarios() map[string]scenario {
 	all := fileScenarios()
-	for _, more := range []map[string]scenario{linkScenarios(), doubtScenarios(), rootScenarios()} {
+	for _, more := range []map[string]scenario{linkScenarios(), doubtScenarios(), rootScenarios(), clientTrees(), serverTrees(), mountedTrees()} {
 		maps.Copy(all, more)
 	}
 	return all

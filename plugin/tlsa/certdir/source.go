@@ -1,7 +1,9 @@
 package certdir
 
 import (
+	"errors"
 	"sync"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -41,6 +43,10 @@ type collector struct {
 	mu    sync.Mutex // guards what follows
 	paths map[string]struct{}
 	lost  bool // events were lost: only a sweep helps
+
+	// For Figures.
+	last                time.Time
+	overflows, failures uint64
 }
 
 func collect(src source) *collector {
@@ -59,26 +65,51 @@ func (c *collector) run(events <-chan fsnotify.Event, errs <-chan error) {
 				continue
 			}
 			c.add(e.Name) // every operation alike: a chmod may be the only sign that a file became readable (W10)
-		case _, ok := <-errs:
+		case err, ok := <-errs:
 			if !ok {
 				errs = nil
 				continue
 			}
-			c.add("")
+			c.fail(err)
 		}
 	}
 }
 
-// add notes a path, or without one that events were lost.
+// add notes a path.
 func (c *collector) add(path string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if path == "" || len(c.paths) >= maxHeard {
-		c.lost = true
-		clear(c.paths)
-	} else if !c.lost {
+	c.last = time.Now()
+	switch {
+	case c.lost:
+	case len(c.paths) >= maxHeard:
+		c.overflows++
+		c.lose()
+	default:
 		c.paths[path] = struct{}{}
 	}
+	c.ring()
+}
+
+// fail notes that events were lost, or may have been.
+func (c *collector) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if errors.Is(err, fsnotify.ErrEventOverflow) {
+		c.overflows++
+	} else {
+		c.failures++
+	}
+	c.lose()
+	c.ring()
+}
+
+func (c *collector) lose() {
+	c.lost = true
+	clear(c.paths)
+}
+
+func (c *collector) ring() {
 	select {
 	case c.wake <- struct{}{}:
 	default:

@@ -11,6 +11,7 @@ type info struct {
 	inode
 	size, mtime, ctime int64
 	mode, uid, gid     uint32
+	nameless           bool // no directory names it any more
 }
 
 func (i info) isDir() bool     { return i.mode&unix.S_IFMT == unix.S_IFDIR }
@@ -24,7 +25,7 @@ func infoOf(st *unix.Stat_t) info {
 	return info{
 		inode: inode{uint64(st.Dev), uint64(st.Ino)},
 		size:  st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano(),
-		mode: uint32(st.Mode), uid: st.Uid, gid: st.Gid,
+		mode: uint32(st.Mode), uid: st.Uid, gid: st.Gid, nameless: st.Nlink == 0,
 	}
 }
 
@@ -63,20 +64,6 @@ func readlink(path string, buf []byte) (string, error) {
 		case unix.EINTR:
 		default:
 			return "", err
-		}
-	}
-}
-
-// onReadOnlyMount tells whether nobody here can write to path, whatever its mode says, as in a Kubernetes Secret.
-func onReadOnlyMount(path string) bool {
-	var st unix.Statfs_t
-	for {
-		switch err := unix.Statfs(path, &st); err {
-		case nil:
-			return st.Flags&readOnlyFlag != 0
-		case unix.EINTR:
-		default:
-			return false
 		}
 	}
 }

@@ -44,6 +44,7 @@ type lineage struct {
 	shadow  bool
 	seen    uint64        // the digest of its files at the last look
 	backoff time.Duration // until the next try if a file is in doubt
+	short   time.Time     // since when a file lacks the issuers it had; zero if none does
 	epoch   uint64        // of the scan that saw it last
 }
 
@@ -63,6 +64,7 @@ type status struct {
 	real string            // the path to open
 	bad  *rollover.Problem // why it cannot be read
 	gone bool              // there is no such name
+	lost bool              // its mount is detached
 }
 
 func (s status) name() string { return s.path[strings.LastIndexByte(s.path, '/')+1:] }
@@ -85,6 +87,7 @@ func (s *scan) status(d *dir, name string, l label) status {
 }
 
 func (s *scan) statusOf(d *dir, name string, l label, t target) status {
+	s.files++
 	st := status{path: join(d.path, name), info: t.info, label: l, real: t.real, hops: t.hops}
 	if own := join(d.real, name); len(st.hops) > 0 && st.hops[0] == own {
 		st.hops = slices.Clip(st.hops[1:]) // its directory tells of it
@@ -107,8 +110,14 @@ func (s *scan) statusOf(d *dir, name string, l label, t target) status {
 		st.bad = problem(NotRegular, "%s is no regular file: put the certificate in its place", show(st.path))
 	case t.size > maxSize:
 		st.bad = problem(TooLarge, "%s is larger than 1 MiB: move it out of the watched directory if it is no certificate", show(st.path))
-	case t.openToAll() && !onReadOnlyMount(t.real):
+	case s.w.disk.openToAll(t.real, t.info):
 		st.bad = problem(WritableFile, "%s is not read: anyone may write to it and so add keys to DNS: chmod o-w it", show(st.path))
+	}
+	if t.err == nil {
+		st.lost = s.noteDetached(t)
+		if t.dev != d.id.dev {
+			s.onVolume(d.root, t.real, t.dev)
+		}
 	}
 	return st
 }

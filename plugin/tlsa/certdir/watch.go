@@ -20,6 +20,8 @@ type watches struct {
 	most   int // bounds the watches; zero does not
 	// full is why the source took no more, until the next sweep tries again.
 	full error
+	// failed counts instances and watches that the system refused; what vanished meanwhile is no failure.
+	failed uint64
 }
 
 // errBudget: others under the same user need watches too.
@@ -97,12 +99,16 @@ func (t *watches) add(path string) error {
 	if t.byPath[path] == nil {
 		if t.most > 0 && len(t.byID) >= t.most {
 			t.full = errBudget
+			t.failed++
 		}
 		if t.full != nil {
 			return t.full
 		}
 	}
 	err := t.src.Add(path)
+	if err != nil && !isMissing(err) {
+		t.failed++
+	}
 	for _, limit := range []error{unix.ENOSPC, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
 		if errors.Is(err, limit) {
 			t.full = err
@@ -138,5 +144,7 @@ func (t *watches) close() {
 	if t.src != nil {
 		_ = t.src.Close()
 	}
+	failed := t.failed
 	*t = *newWatches(nil)
+	t.failed = failed
 }

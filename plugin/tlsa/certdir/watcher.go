@@ -18,8 +18,10 @@ type Watcher struct {
 	cfg        Config
 	openSource func() (source, error)
 	reader     reader
+	disk       disk
 	linkBuf    []byte
 	maxEntries int
+	lostGap    time.Duration // the least time between sweeps that lost events ask for
 
 	roots   []*root
 	byID    map[string]*lineage
@@ -27,6 +29,8 @@ type Watcher struct {
 	epoch   uint64                                    // counts scans
 	seed    maphash.Seed
 	marks   marks
+
+	unannounced int // what Figures.Unannounced is to be
 
 	// What events are mapped by.
 	watches   *watches
@@ -40,6 +44,8 @@ func New(cfg Config) *Watcher {
 		cfg:        cfg,
 		openSource: openNotifier,
 		reader:     newReader(),
+		disk:       newDisk(),
+		lostGap:    lostGap,
 		linkBuf:    make([]byte, unix.PathMax),
 		maxEntries: maxEntries,
 		byID:       make(map[string]*lineage),
@@ -77,7 +83,9 @@ func (w *Watcher) Sweep() Changes {
 	s := w.scan(context.Background())
 	s.atOnce, s.counts = true, true
 	s.sweep()
-	return s.changes().sorted()
+	c := s.changes().sorted()
+	c.Sweep = s.figures(nil)
+	return c
 }
 
 // A scan is one look at the disk: a sweep, one directory, or some lineages.
@@ -88,16 +96,25 @@ type scan struct {
 	epoch  uint64
 	atOnce bool // what changed is read now, not after a quiet period
 	counts bool // a complete sweep counts
+	judges bool // events should have told of whatever it finds
 
 	places map[string]*place
+	mounts map[string]bool // nil until asked for
+	remote map[uint64]bool // by device
 	there  map[*root]bool
 	found  []*Lineage
 	roots  []*Root
+
+	files    int
+	detached map[inode]bool
 }
 
 func (w *Watcher) scan(ctx context.Context) *scan {
 	w.epoch++
-	return &scan{w: w, ctx: ctx, now: time.Now(), epoch: w.epoch, places: make(map[string]*place), there: make(map[*root]bool)}
+	return &scan{
+		w: w, ctx: ctx, now: time.Now(), epoch: w.epoch, places: make(map[string]*place),
+		remote: make(map[uint64]bool), there: make(map[*root]bool), detached: make(map[inode]bool),
+	}
 }
 
 func (s *scan) changes() Changes { return Changes{Lineages: s.found, Roots: s.roots} }

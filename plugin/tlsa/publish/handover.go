@@ -2,79 +2,110 @@ package publish
 
 import (
 	"reflect"
+	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// running and starting know the publishers of this process by ledger and block, because on a reload the new instance is
-// prepared while the old one serves: only one of them may write.
+// handover knows the publishers of this process, because on a reload the new instance is prepared while the old one serves:
+// only one of them may write the timeline of an owner.
 var handover struct {
-	mu       sync.Mutex // guards the maps, never held while a step runs
-	running  map[string]*Publisher
-	starting map[string]*Publisher
+	mu       sync.Mutex // guards the slices, never held while a step runs
+	running  []*Publisher
+	starting []*Publisher
 }
 
-func (p *Publisher) key() string { return p.cfg.Ledger + "|" + p.block }
+// giveUp is how long a prepared publisher may wait for Start. A start that fails is given up at once by AbortStarts; but
+// caddy tells nobody when the instance before had no tlsa.
+const giveUp = time.Minute
 
-// takeOver pauses the running publisher of the same block and returns it. A start that failed before without a word is
-// given up.
-func takeOver(p *Publisher) *Publisher {
+// succeeds tells whether p writes timelines that o writes now: of the same ledger and view, for an owner of both.
+func (p *Publisher) succeeds(o *Publisher) bool {
+	if o == p || o.cfg.Ledger != p.cfg.Ledger || o.cfg.View != p.cfg.View {
+		return false
+	}
+	return o.block == p.block || slices.ContainsFunc(o.cfg.Owners, func(a Owner) bool {
+		return slices.ContainsFunc(p.cfg.Owners, func(b Owner) bool { return a.Name == b.Name })
+	})
+}
+
+// takeOver pauses the running publishers that p will succeed. A start that failed before without a word is given up.
+func takeOver(p *Publisher) {
 	handover.mu.Lock()
-	if handover.starting == nil {
-		handover.running, handover.starting = map[string]*Publisher{}, map[string]*Publisher{}
+	var abandoned []*Publisher
+	handover.starting = slices.DeleteFunc(handover.starting, func(o *Publisher) bool {
+		if o.block == p.block && p.succeeds(o) {
+			abandoned = append(abandoned, o)
+			return true
+		}
+		return false
+	})
+	p.before = nil
+	for _, o := range handover.running {
+		if p.succeeds(o) {
+			p.before = append(p.before, o)
+		}
 	}
-	abandoned := handover.starting[p.key()]
-	before := handover.running[p.key()]
-	handover.starting[p.key()] = p
+	handover.starting = append(handover.starting, p)
 	handover.mu.Unlock()
-	if abandoned != nil {
-		abandoned.close()
+	for _, o := range abandoned {
+		o.close()
 	}
-	if before != nil {
-		before.pause()
+	for _, o := range p.before {
+		o.pause()
 	}
-	return before
+	p.watchdog = time.AfterFunc(giveUp, p.Abort)
 }
 
-// takenOver makes p the running publisher of its block.
+// takenOver makes p a running publisher.
 func takenOver(p *Publisher) {
 	handover.mu.Lock()
 	defer handover.mu.Unlock()
-	if handover.starting[p.key()] == p {
-		delete(handover.starting, p.key())
-	}
-	handover.running[p.key()] = p
+	handover.starting = without(handover.starting, p)
+	handover.running = append(handover.running, p)
+	p.before = nil
 }
 
-// giveBack lets the publisher that p paused go on, if p is still the one that is starting.
+// giveBack lets the publishers that p paused go on, if p is still starting.
 func giveBack(p *Publisher) {
 	handover.mu.Lock()
-	starting := handover.starting[p.key()] == p
-	if starting {
-		delete(handover.starting, p.key())
-	}
+	starting := slices.Contains(handover.starting, p)
+	handover.starting = without(handover.starting, p)
+	before := p.before
 	handover.mu.Unlock()
-	if starting && p.before != nil {
-		p.before.resume()
+	for _, o := range before {
+		if starting {
+			o.resume()
+		}
 	}
 }
 
 func stopped(p *Publisher) {
 	handover.mu.Lock()
 	defer handover.mu.Unlock()
-	if handover.running[p.key()] == p {
-		delete(handover.running, p.key())
-	}
+	handover.running = without(handover.running, p)
+}
+
+func without(ps []*Publisher, p *Publisher) []*Publisher {
+	return slices.DeleteFunc(ps, func(o *Publisher) bool { return o == p })
+}
+
+// claimed tells whether a publisher of this process has the block of p's ledger.
+func (p *Publisher) claimed(block string) bool {
+	handover.mu.Lock()
+	defer handover.mu.Unlock()
+	return slices.ContainsFunc(slices.Concat(handover.running, handover.starting), func(o *Publisher) bool {
+		return o.cfg.Ledger == p.cfg.Ledger && o.block == block
+	})
 }
 
 // AbortStarts gives up every publisher that was prepared and never started: a reload has failed.
 func AbortStarts() {
 	handover.mu.Lock()
-	var starting []*Publisher
-	for _, p := range handover.starting {
-		starting = append(starting, p)
-	}
+	starting := slices.Clone(handover.starting)
 	handover.mu.Unlock()
 	for _, p := range starting {
 		p.Abort()
@@ -121,5 +152,73 @@ func (p *Publisher) restore() {
 		t := o.timeline.Clone()
 		changes[o.Name] = &t
 	}
-	p.record(changes)
+	if !p.record(changes) {
+		for _, o := range p.owners {
+			p.failed[o] = struct{}{} // they are recorded when the ledger can be written again
+		}
+	}
+}
+
+// adopt takes the timelines of owners that the block does not have from the other blocks of the ledger: the zones of the
+// directive have changed.
+func (p *Publisher) adopt() error {
+	blocks, err := p.others()
+	if err != nil {
+		return err
+	}
+	for _, block := range blocks {
+		timelines, err := p.store.Load(block)
+		if err != nil {
+			return err
+		}
+		for _, o := range p.owners {
+			if t := timelines[o.Name]; t != nil && reflect.DeepEqual(o.timeline, rollover.Timeline{}) {
+				o.timeline = *t
+			}
+		}
+	}
+	return nil
+}
+
+// others names the other blocks of the ledger under the same view.
+func (p *Publisher) others() ([]string, error) {
+	blocks, err := p.store.Blocks()
+	return slices.DeleteFunc(blocks, func(b string) bool {
+		return b == p.block || !strings.HasSuffix(b, "|"+p.cfg.View)
+	}), err
+}
+
+// withdraw takes the owners that the Corefile no longer has out of the ledger (rule 8), with blocks that nobody has any
+// more. It waits for the start: one that fails leaves them to the instance before.
+func (p *Publisher) withdraw() {
+	gone := map[string]map[string]*rollover.Timeline{p.block: p.withdrawn}
+	p.withdrawn = nil
+	blocks, err := p.others()
+	p.upkeep(err)
+	for _, block := range blocks {
+		if p.claimed(block) {
+			continue
+		}
+		gone[block], err = p.store.Load(block)
+		p.upkeep(err)
+	}
+	for block, timelines := range gone {
+		if len(timelines) > 0 {
+			p.upkeep(p.store.Commit(block, p.gone(timelines))) // what stays is withdrawn at the next start
+		}
+	}
+}
+
+// gone tells of the owners that leave and gives what to record.
+func (p *Publisher) gone(timelines map[string]*rollover.Timeline) map[string]*rollover.Timeline {
+	changes := map[string]*rollover.Timeline{}
+	for name, t := range timelines {
+		changes[name] = nil
+		kept := slices.ContainsFunc(p.cfg.Owners, func(o Owner) bool { return o.Name == name })
+		if !kept && len(t.Associations) > 0 {
+			p.log.Infof("%s: withdrawn, because the Corefile no longer has it; caches may hold its records until %s",
+				name, moment(t.LargestTTL()))
+		}
+	}
+	return changes
 }

@@ -271,7 +271,7 @@ func bareLeaf(key string) certdir.Leaf {
 
 // disk is a ledger that a test can fill up, and that outlives the publishers.
 type disk struct {
-	timelines map[string]rollover.Timeline
+	timelines map[string]map[string]rollover.Timeline // by block and owner
 	origin    ledger.Origin
 	service   time.Duration
 	opened    time.Time
@@ -291,7 +291,7 @@ func (d *disk) fill(full bool) {
 }
 
 func newDisk() *disk {
-	return &disk{timelines: map[string]rollover.Timeline{}, origin: ledger.Intact}
+	return &disk{timelines: map[string]map[string]rollover.Timeline{}, origin: ledger.Intact}
 }
 
 // step moves the wall clock.
@@ -316,8 +316,12 @@ func (d *disk) count() int {
 func (d *disk) stored(owner string) (rollover.Timeline, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t, ok := d.timelines[owner]
-	return t, ok
+	for _, timelines := range d.timelines {
+		if t, ok := timelines[owner]; ok {
+			return t, true
+		}
+	}
+	return rollover.Timeline{}, false
 }
 
 func (d *disk) open() (store, error) {
@@ -339,9 +343,17 @@ func (d *disk) Now() rollover.Stamp {
 	return rollover.Stamp{Wall: time.Now().UTC().Round(0).Add(d.skew), Service: d.service + time.Since(d.opened)}
 }
 
-func (d *disk) Load(string) (map[string]*rollover.Timeline, error) {
+func (d *disk) Blocks() ([]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.timelines)), nil
+}
+
+func (d *disk) Load(block string) (map[string]*rollover.Timeline, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	loaded := map[string]*rollover.Timeline{}
-	for name, t := range d.timelines {
+	for name, t := range d.timelines[block] {
 		c := t.Clone()
 		loaded[name] = &c
 	}
@@ -350,7 +362,7 @@ func (d *disk) Load(string) (map[string]*rollover.Timeline, error) {
 
 var errFull = errors.New("no space left on device")
 
-func (d *disk) Commit(_ string, changes map[string]*rollover.Timeline) error {
+func (d *disk) Commit(block string, changes map[string]*rollover.Timeline) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.dead {
@@ -361,11 +373,17 @@ func (d *disk) Commit(_ string, changes map[string]*rollover.Timeline) error {
 	}
 	d.commits++
 	for name, t := range changes {
+		if d.timelines[block] == nil {
+			d.timelines[block] = map[string]rollover.Timeline{}
+		}
 		if t == nil {
-			delete(d.timelines, name)
+			delete(d.timelines[block], name)
 			continue
 		}
-		d.timelines[name] = t.Clone()
+		d.timelines[block][name] = t.Clone()
+	}
+	if len(d.timelines[block]) == 0 {
+		delete(d.timelines, block)
 	}
 	return nil
 }

@@ -116,6 +116,9 @@ func (a *atlas) ownersOf(l *lineage, leaf certdir.Leaf) map[*owner]struct{} {
 	add(a.byFrom[l.Name])
 	add(a.byFrom[l.Dir])
 	add(a.byFrom[l.ID])
+	for file := range l.Files {
+		add(a.byFrom[file])
+	}
 	if root := a.roots[l.Root]; root != nil && root.MixedOwners {
 		return owners
 	}
@@ -146,6 +149,25 @@ func (a *atlas) ownersOf(l *lineage, leaf certdir.Leaf) map[*owner]struct{} {
 func bare(leaf certdir.Leaf) bool { return leaf.Material.Leaf.SHA256 == "" }
 
 func hasBare(l *certdir.Lineage) bool { return slices.ContainsFunc(l.Leaves, bare) }
+
+// strays are what an owner's `from` names and no directory has, once all have been read.
+func (a *atlas) strays(o *owner) []rollover.Problem {
+	if !a.known() {
+		return nil
+	}
+	var ps []rollover.Problem
+	for _, from := range o.From {
+		found := false
+		for id := range o.lineages {
+			found = found || a.lineages[id].is(from)
+		}
+		if !found {
+			ps = append(ps, rollover.Problem{Reason: NoLineage, Text: fmt.Sprintf("`from %s` names no lineage of the watched directories; "+
+				"write the name of a lineage, or the path of its directory or of one of its files", from)})
+		}
+	}
+	return ps
+}
 
 // problems are those of a lineage's files, and that of a staged key that nothing takes.
 func (a *atlas) problems(l *lineage) []rollover.Problem {

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
@@ -22,7 +23,7 @@ func (p *Publisher) lookAgain() map[*owner]struct{} {
 	touched := map[*owner]struct{}{}
 	for _, z := range p.cfg.Zones {
 		soa := p.soa(z)
-		if soa == p.soas[z] {
+		if before, asked := p.soas[z]; asked && soa == before {
 			continue
 		}
 		p.soas[z] = soa
@@ -44,23 +45,39 @@ type zoneSOA struct {
 
 func (p *Publisher) soa(zone string) zoneSOA {
 	soa, there := p.zones.SOA(zone)
+	if there {
+		p.lags[zone] = soa.Lag
+	}
 	return zoneSOA{soa, there}
 }
 
 func (p *Publisher) lookAt(o *owner) {
 	soa := p.soas[o.zone]
-	o.view, o.signed = ZoneView{}, soa.Signed
+	view := ZoneView{}
 	if soa.there {
-		o.view = p.zones.Look(o.Name)
+		view = p.zones.Look(o.Name)
+	}
+	if view.Known {
+		o.view, o.signed = view, soa.Signed
+	} else {
+		o.view.Known = false // what was known of cuts and signatures stays until the zone says otherwise
+		delete(p.soas, o.zone)
 	}
 	o.policy = o.Policy
 	if p.cfg.FollowSOA {
-		o.policy.Propagation = soa.Lag
+		lag, known := p.lags[o.zone]
+		if !known {
+			lag = never
+		}
+		o.policy.Propagation = lag
 		if !p.cfg.HoldWritten {
-			o.policy.Hold += soa.Lag
+			o.policy.Hold += lag
 		}
 	}
 }
+
+// never is the lag of secondaries while the SOA that tells it has not been seen: nothing becomes Ready, nothing is removed.
+const never = 10 * 365 * 24 * time.Hour
 
 // zoneProblems says what the zone's data means for the owner.
 func (o *owner) zoneProblems() []rollover.Problem {

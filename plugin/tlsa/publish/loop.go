@@ -39,7 +39,7 @@ func (p *Publisher) run(ctx context.Context, changes <-chan certdir.Changes) {
 		case <-look.C:
 			p.locked(func() { p.step(p.lookAgain()) })
 		case <-beat.C:
-			p.locked(func() { p.upkeep(p.store.Heartbeat()) })
+			p.locked(func() { p.recorded(p.store.Heartbeat()) })
 		case <-backup.C:
 			p.locked(func() { p.upkeep(p.store.Backup()) })
 		}
@@ -73,12 +73,16 @@ func (p *Publisher) ripen() {
 	for _, o := range p.queue.ripe(time.Now()) {
 		touched[o] = struct{}{}
 	}
-	if !time.Now().Before(p.retry) {
+	if p.backoff > 0 && !time.Now().Before(p.retry) {
+		if len(p.failed) == 0 {
+			p.recorded(p.store.Heartbeat())
+		}
 		for o := range p.failed {
 			touched[o] = struct{}{}
 		}
 	}
 	p.step(touched)
+	p.report()
 }
 
 // revise decides again whatever waits for a moment, in case the wall clock was stepped.
@@ -154,7 +158,7 @@ func (p *Publisher) learnRoot(r *certdir.Root, touched map[*owner]struct{}) {
 		ps = append(ps, rollover.Problem{Reason: MixedOwners, Text: "its files belong to several users, so the names in their certificates " +
 			"prove nothing; give every owner its lineages by `from`, or let one user own all files"})
 	}
-	p.problems.set(r.Path, ps)
+	p.problems.set(rootSource+r.Path, ps)
 	if before == nil || before.MixedOwners == r.MixedOwners {
 		return
 	}

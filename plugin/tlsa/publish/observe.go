@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
@@ -28,9 +27,24 @@ func (a *atlas) observe(o *owner, t rollover.Timeline) rollover.Observation {
 }
 
 // known tells whether every root of installed certificates has been read in full since the start.
+// Where there are none, the roots of staged ones are all there is to know.
 func (a *atlas) known() bool {
+	installed := false
 	for _, r := range a.roots {
-		if !r.Staged && r.Sweeps == 0 {
+		installed = installed || !r.Staged
+	}
+	for _, r := range a.roots {
+		if r.Sweeps == 0 && (!r.Staged || !installed) {
+			return false
+		}
+	}
+	return len(a.roots) > 0
+}
+
+// complete tells whether the last sweep could read every root.
+func (a *atlas) complete() bool {
+	for _, r := range a.roots {
+		if !r.Complete {
 			return false
 		}
 	}
@@ -72,21 +86,18 @@ func (a *atlas) seen(o *owner) []rollover.Seen {
 
 // file tells what became of a place that the timeline of o knows.
 func (a *atlas) file(o *owner, p rollover.Place) rollover.FileState {
-	root := a.roots[p.Root]
-	if root == nil {
-		return rollover.FileState{Doubt: true} // the Corefile no longer watches it: nothing is known of it
-	}
 	l := a.lineages[p.Lineage]
 	if l == nil {
-		return a.absent(o, root, p)
+		return a.absent(o, p)
 	}
 	f, ok := l.Files[p.File]
 	if !ok {
-		return a.absent(o, root, p)
+		return a.absent(o, p)
 	}
 	delete(a.missing, p.File)
+	root := a.roots[l.Root]
 	state := rollover.FileState{
-		Doubt:    f.Doubt || root.MixedOwners && len(o.From) == 0,
+		Doubt:    f.Doubt || root != nil && root.MixedOwners && len(o.From) == 0,
 		Unmapped: len(o.From) > 0 && !o.takes(l),
 	}
 	for _, leaf := range l.Leaves {
@@ -104,7 +115,12 @@ type absence struct {
 }
 
 // absent counts the complete sweeps that missed a file since it was first missed.
-func (a *atlas) absent(o *owner, root *certdir.Root, p rollover.Place) rollover.FileState {
+func (a *atlas) absent(o *owner, p rollover.Place) rollover.FileState {
+	root := a.roots[p.Root]
+	if root == nil {
+		// The Corefile no longer has the root: the operator's word, unless a root that may stand in for it cannot be read.
+		return rollover.FileState{Unmapped: a.complete(), Doubt: !a.complete()}
+	}
 	m := a.missing[p.File]
 	if m == nil {
 		m = &absence{since: root.Sweeps, owners: map[*owner]int{}}

@@ -23,6 +23,8 @@ type owner struct {
 	view       ZoneView
 	signed     bool // the zone comes with signatures of its own
 
+	untold []rollover.Transition // not logged before the start is sure
+
 	lineages map[string]struct{} // the lineages that map to it, by ID
 	placed   []string            // the lineages that its timeline's keys were seen in
 
@@ -46,8 +48,12 @@ func (o *owner) base() rollover.Timeline {
 }
 
 // takes tells whether the Corefile gives the lineage to the owner by `from`.
-func (o *owner) takes(l *lineage) bool {
-	return slices.Contains(o.From, l.Name) || slices.Contains(o.From, l.Dir) || slices.Contains(o.From, l.ID)
+func (o *owner) takes(l *lineage) bool { return slices.ContainsFunc(o.From, l.is) }
+
+// is tells whether from names the lineage: by its name, its directory, or one of its files.
+func (l *lineage) is(from string) bool {
+	_, file := l.Files[from]
+	return from == l.Name || from == l.Dir || from == l.ID || file
 }
 
 // queue is a heap of the owners that wait for a moment, soonest first.

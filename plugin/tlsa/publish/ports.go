@@ -2,6 +2,9 @@ package publish
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
@@ -43,6 +46,7 @@ type ZoneView struct {
 type store interface {
 	Origin() ledger.Origin
 	Notice() string
+	Blocks() ([]string, error)
 	Load(block string) (map[string]*rollover.Timeline, error)
 	Commit(block string, changes map[string]*rollover.Timeline) error
 	Heartbeat() error
@@ -64,6 +68,22 @@ type Logger interface {
 	Infof(format string, v ...any)
 	Warningf(format string, v ...any)
 	Errorf(format string, v ...any)
+}
+
+// plain keeps a line a line: file names may hold line feeds and terminal escapes.
+type plain struct{ Logger }
+
+func (l plain) Infof(format string, v ...any)    { l.Logger.Infof("%s", printable(format, v)) }
+func (l plain) Warningf(format string, v ...any) { l.Logger.Warningf("%s", printable(format, v)) }
+func (l plain) Errorf(format string, v ...any)   { l.Logger.Errorf("%s", printable(format, v)) }
+
+func printable(format string, v []any) string {
+	line := fmt.Sprintf(format, v...)
+	if !strings.ContainsFunc(line, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return line
+	}
+	quoted := strconv.Quote(line)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
 
 // A Meter takes the figures of a block. It must not keep what it is handed.
@@ -109,6 +129,7 @@ const (
 	LedgerFailing rollover.Reason = "ledger-failing" // a commit failed; removals and Ready wait
 	LedgerLost    rollover.Reason = "ledger-lost"    // the ledger was damaged at start
 	MixedOwners   rollover.Reason = "mixed-owners"   // a root with several uids needs `from`
+	NoLineage     rollover.Reason = "no-lineage"     // `from` names something that is not there
 	UnmappedKey   rollover.Reason = "unmapped-key"   // a staged bare key that no owner takes
 	BelowCut      rollover.Reason = "below-cut"      // an owner under a delegation or DNAME
 	ZoneSigned    rollover.Reason = "zone-signed"    // a zone that comes with its own signatures

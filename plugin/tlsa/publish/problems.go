@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
@@ -108,12 +109,15 @@ func (p *problems) say(source string, problem rollover.Problem) {
 
 // tidy forgets what may be logged again anyway.
 func (p *problems) tidy() {
-	maps.DeleteFunc(p.said, func(_ utterance, s *saying) bool { return s.unsaid == 0 && time.Since(s.at) >= sayAgain })
+	maps.DeleteFunc(p.said, func(_ utterance, s *saying) bool { return time.Since(s.at) >= 2*sayAgain })
 }
+
+// rootSource begins the source of a root's problems, whose path may be that of a lineage too.
+const rootSource = "root "
 
 func named(source string) string {
 	if source == "" {
 		return "ledger"
 	}
-	return source
+	return strings.TrimPrefix(source, rootSource)
 }

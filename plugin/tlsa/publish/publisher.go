@@ -42,6 +42,7 @@ type Publisher struct {
 	problems  *problems
 	warned    map[string]bool // roots with private keys that this process can read
 	soas      map[string]zoneSOA
+	lags      map[string]time.Duration      // REFRESH + RETRY as last seen
 	failed    map[*owner]struct{}           // what could not be recorded
 	withdrawn map[string]*rollover.Timeline // what the ledger has and the Corefile no longer
 	backoff   time.Duration                 // how long to wait before that is tried again, 0 when commits work
@@ -54,7 +55,10 @@ type Publisher struct {
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
-	before *Publisher // whom it takes over from
+	life   sync.Mutex   // held by Prepare, Start, Stop and Abort
+	before []*Publisher // whom it takes over from; guarded by handover.mu
+	// watchdog gives a start up that nobody finishes or aborts.
+	watchdog *time.Timer
 }
 
 // quiet and maxQuiet are how long a lineage must be left alone before it is read, and how long a busy one may delay that.
@@ -65,9 +69,10 @@ const (
 
 // New makes the publisher of a block. It does nothing yet.
 func New(cfg Config, zones Zones, log Logger, meter Meter) *Publisher {
+	log = plain{log}
 	p := &Publisher{
 		cfg: cfg, block: strings.Join(cfg.Zones, " ") + "|" + cfg.View, zones: zones, log: log, meter: meter,
-		problems: newProblems(log, meter), soas: map[string]zoneSOA{}, warned: map[string]bool{}, failed: map[*owner]struct{}{},
+		problems: newProblems(log, meter), soas: map[string]zoneSOA{}, warned: map[string]bool{}, lags: map[string]time.Duration{}, failed: map[*owner]struct{}{},
 		figures: Figures{States: map[rollover.State]int{}},
 		open:    openLedger,
 		watch:   func(c certdir.Config) watcher { return certdir.New(c) },
@@ -105,14 +110,20 @@ func (p *Publisher) Known() bool { return p.known.Load() }
 // becomes Ready by it. From now on a publisher of the same block in this process stands still, until Start lets its stop or
 // Abort lets it go on. On an error nothing is left open.
 func (p *Publisher) Prepare() error {
+	p.life.Lock()
+	defer p.life.Unlock()
+	return p.prepare()
+}
+
+func (p *Publisher) prepare() error {
 	store, err := p.open(p.cfg.Ledger)
 	if err != nil {
 		return fmt.Errorf("opening the ledger: %w", err)
 	}
 	p.store = store
-	p.before = takeOver(p)
+	takeOver(p)
 	if err := p.load(); err != nil {
-		p.Abort()
+		p.abort()
 		return err
 	}
 	p.mu.Lock()
@@ -147,13 +158,17 @@ func (p *Publisher) load() error {
 	if err != nil {
 		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
 	}
-	restored := p.store.Origin() == ledger.Restored
 	for _, o := range p.owners {
 		if t := timelines[o.Name]; t != nil {
 			o.timeline = *t
 			delete(timelines, o.Name)
 		}
-		if restored {
+	}
+	if err := p.adopt(); err != nil {
+		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
+	}
+	for _, o := range p.owners {
+		if p.store.Origin() == ledger.Restored {
 			o.timeline.NoneSince = rollover.Stamp{}
 		}
 		o.shown = o.timeline.RRset()
@@ -161,24 +176,6 @@ func (p *Publisher) load() error {
 	}
 	p.withdrawn = timelines
 	return nil
-}
-
-// withdraw takes the owners that the Corefile no longer has out of the ledger (rule 8). It waits for the start: one that
-// fails leaves them to the instance before.
-func (p *Publisher) withdraw() {
-	if len(p.withdrawn) == 0 {
-		return
-	}
-	gone := map[string]*rollover.Timeline{}
-	for name, t := range p.withdrawn {
-		gone[name] = nil
-		if len(t.Associations) > 0 {
-			p.log.Infof("%s: withdrawn, because the Corefile no longer has it; caches may hold its records until %s",
-				name, moment(time.Duration(t.TTL)*time.Second))
-		}
-	}
-	p.withdrawn = nil
-	p.upkeep(p.store.Commit(p.block, gone)) // what stays is withdrawn at the next start
 }
 
 func (p *Publisher) wholeCertificates() bool {
@@ -194,8 +191,17 @@ func (p *Publisher) wholeCertificates() bool {
 
 // Start begins to serve: what is published counts from now on, and files are watched. The instance before must have stopped.
 func (p *Publisher) Start() {
+	p.life.Lock()
+	defer p.life.Unlock()
+	p.watchdog.Stop()
+	if p.store == nil { // the start took so long that it was given up
+		if err := p.prepare(); err != nil {
+			p.log.Errorf("%v; nothing is published", err)
+			return
+		}
+		p.watchdog.Stop()
+	}
 	takenOver(p)
-	p.before = nil
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	p.mu.Lock()
@@ -234,8 +240,10 @@ func (p *Publisher) keeping() string {
 
 // Stop ends the watcher and the loop, and closes the ledger.
 func (p *Publisher) Stop() {
+	p.life.Lock()
+	defer p.life.Unlock()
 	if p.cancel == nil {
-		p.Abort()
+		p.abort()
 		return
 	}
 	p.cancel()
@@ -247,8 +255,16 @@ func (p *Publisher) Stop() {
 
 // Abort gives back what Prepare took. It does nothing after Start.
 func (p *Publisher) Abort() {
-	if p.cancel != nil {
-		return
+	p.life.Lock()
+	defer p.life.Unlock()
+	if p.cancel == nil {
+		p.abort()
+	}
+}
+
+func (p *Publisher) abort() {
+	if p.watchdog != nil {
+		p.watchdog.Stop()
 	}
 	giveBack(p)
 	p.close()

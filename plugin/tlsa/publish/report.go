@@ -14,7 +14,7 @@ func (p *Publisher) tell(o *owner, ts []rollover.Transition) {
 		if t.Lineage != "" {
 			line += " of lineage " + t.Lineage
 		}
-		line += " " + p.sentence(t)
+		line += " " + sentence(o, t)
 		if t.Ungated && t.From != t.State {
 			p.log.Warningf("%s", line)
 		} else {
@@ -24,8 +24,8 @@ func (p *Publisher) tell(o *owner, ts []rollover.Transition) {
 }
 
 // sentence says what a transition is, its reason, and what is due next and when.
-func (p *Publisher) sentence(t rollover.Transition) string {
-	cached := moment(time.Duration(p.cfg.TTL) * time.Second)
+func sentence(o *owner, t rollover.Transition) string {
+	cached := moment(o.timeline.LargestTTL() + o.policy.Propagation)
 	switch {
 	case t.State == rollover.Removed:
 		return fmt.Sprintf("is removed (%s); caches may hold it until %s", t.Reason, cached)
@@ -39,9 +39,9 @@ func (p *Publisher) sentence(t rollover.Transition) string {
 	case t.State == rollover.Active:
 		return fmt.Sprintf("is active (%s)", t.Reason)
 	case t.State == rollover.Ready:
-		return fmt.Sprintf("is ready: safe to install (%s)", t.Reason)
+		return fmt.Sprintf("is ready (%s): every cache has it", t.Reason)
 	}
-	return fmt.Sprintf("is published (%s); it is ready, and safe to install, at %s", t.Reason, moment(t.Left))
+	return fmt.Sprintf("is published (%s); it is ready at %s", t.Reason, moment(t.Left))
 }
 
 // moment is the time after d from now, as logs write it.

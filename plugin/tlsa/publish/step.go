@@ -77,7 +77,11 @@ func (p *Publisher) settle(decisions map[*owner]rollover.Decision) {
 	told := slices.SortedFunc(maps.Keys(decisions), func(a, b *owner) int { return strings.Compare(a.Name, b.Name) })
 	for _, o := range told {
 		if d := decisions[o]; !d.Changed || recorded {
-			p.tell(o, d.Transitions)
+			o.untold = append(o.untold, d.Transitions...)
+		}
+		if p.serving {
+			p.tell(o, o.untold)
+			o.untold = nil
 		}
 	}
 }
@@ -93,7 +97,11 @@ func (p *Publisher) record(changes map[string]*rollover.Timeline) bool {
 	if len(changes) == 0 {
 		return true
 	}
-	err := p.store.Commit(p.block, changes)
+	return p.recorded(p.store.Commit(p.block, changes))
+}
+
+// recorded keeps count of whether the ledger can be written: err is what the last attempt gave.
+func (p *Publisher) recorded(err error) bool {
 	if err == nil {
 		if p.backoff > 0 {
 			p.backoff = 0
@@ -167,5 +175,5 @@ func (p *Publisher) show(o *owner, answer rollover.Answer) {
 
 // note keeps the owner's problems, those of its zone included.
 func (p *Publisher) note(o *owner, ps []rollover.Problem) {
-	p.problems.set(o.Name, append(o.zoneProblems(), ps...))
+	p.problems.set(o.Name, slices.Concat(o.zoneProblems(), p.atlas.strays(o), ps))
 }

@@ -71,7 +71,7 @@ func Decide(t Timeline, o Observation, p Policy, now Stamp) Decision {
 		}
 		before, d.changed = d.t.Clone(), true
 	}
-	if d.t.ObservedAt.IsZero() && d.o.Known {
+	if d.t.ObservedAt.IsZero() && (d.o.Known || len(d.t.Associations) > 0) {
 		d.t.ObservedAt, d.changed = d.now, true
 	}
 	return d.decision(t)

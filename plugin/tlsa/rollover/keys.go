@@ -96,7 +96,28 @@ func (d *decider) places(k *key, now []Place) (places []Place, frozen bool) {
 		}
 		places, frozen = append(places, p), frozen || lost
 	}
-	return canonicalPlaces(places), frozen
+	return fewPlaces(canonicalPlaces(places)), frozen
+}
+
+// mostPlaces bounds what one key can add to the ledger: a certificate for many hosts may stand in thousands of directories.
+const mostPlaces = 64
+
+// fewPlaces leaves the first installed places and then staged ones. A place that is left out still counts while it holds the
+// key, because then the key is seen.
+func fewPlaces(places []Place) []Place {
+	if len(places) <= mostPlaces {
+		return places
+	}
+	slices.SortStableFunc(places, func(a, b Place) int {
+		switch {
+		case a.Staged == b.Staged:
+			return 0
+		case b.Staged:
+			return -1
+		}
+		return 1
+	})
+	return canonicalPlaces(slices.Clip(places[:mostPlaces]))
 }
 
 // merge gives what is seen now, with what it does not tell and was known before.

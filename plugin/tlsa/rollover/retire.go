@@ -52,7 +52,7 @@ func (d *decider) evidence(k *key) (string, bool) {
 		default:
 			doubtful = p.File
 			if !p.Staged || f.Doubt {
-				d.problem(SourceMissing, fmt.Sprintf("%q, where the key of %s was seen, cannot be read or is missing; its record stays",
+				d.problem(SourceMissing, fmt.Sprintf("%q, where the key of %s was seen, is missing, or cannot be read or trusted; its record stays",
 					p.File, k.name()))
 			}
 		}

@@ -93,7 +93,7 @@ type TTLUse struct {
 // A Timeline is all that is remembered of one owner: events, never states. The zero Timeline is that of an owner never
 // seen. Associations is the RRset: what stands there is published.
 type Timeline struct {
-	// ObservedAt is when the directories were first read in full for the owner.
+	// ObservedAt is when something was first found for the owner, or all its directories were first read in full.
 	ObservedAt Stamp
 	// NoneSince is since when the owner has been known to have no association; zero when it has one or nothing is known.
 	NoneSince Stamp
@@ -110,3 +110,6 @@ type Timeline struct {
 func (t *Timeline) Has(m dane.Material) bool {
 	return slices.ContainsFunc(t.Keys, func(k Key) bool { return same(k.Material, m) })
 }
+
+// LargestTTL is how long a cache may keep what is served today.
+func (t *Timeline) LargestTTL() time.Duration { return time.Duration(t.largestTTL()) * time.Second }
