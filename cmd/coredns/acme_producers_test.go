@@ -17,7 +17,7 @@ type producer struct {
 
 func producers() map[string]producer {
 	return map[string]producer{
-		"acme.sh": {".", foreignACMEsh, orderACMEsh}, "getssl": {".", foreignGetssl, orderGetssl}, "step": {".", nothingForeign, orderStep},
+		"acme.sh": {".", foreignACMEsh, orderACMEsh}, "getssl": {".", foreignGetssl, installGetssl}, "step": {".", nothingForeign, orderStep},
 		"caddy": {".", foreignCaddy, orderCaddy}, "mailcow": {".", foreignMailcow, orderMailcow},
 		"kubernetes": {".", nothingForeign, orderKubernetes}, "certbot": {"live", nothingForeign, orderCertbot},
 		"dehydrated": {".", foreignDehydrated, orderDehydrated}, "lego": {".", foreignLego, orderLego}, "uacme": {".", foreignUacme, orderUacme},
@@ -84,13 +84,28 @@ func orderGetssl(p *play, m material, n int) {
 	p.cat(archive+"mail.example.org.key", m.key)
 	p.cat(archive+"chain.crt", m.issuer)
 	p.cat(archive+"fullchain.crt", m.chain())
+}
+
+// installGetssl is orderGetssl with every kind of target; `cp -p` keeps the times.
+func installGetssl(p *play, m material, n int) {
+	orderGetssl(p, m, n)
+	if p.fails {
+		return
+	}
 	at := time.Unix(1_700_000_000, 0) // always the same: times prove nothing
 	p.copy("ssl/mail.crt", m.leaf, at)
 	p.copy("ssl/mail.key", m.key, at)
 	p.copy("ssl/chain.crt", m.issuer, at)
+	const tmp = "mail.example.org/tmp/mail.example.org"
+	p.cat(tmp+"_chain.pem", m.chain())
 	p.copy("ssl/mail_chain.pem", m.chain(), at)
+	p.cat(tmp+"_K_C.pem", m.key+m.leaf)
 	p.copy("ssl/mail_K_C.pem", m.key+m.leaf, at)
+	p.cat(tmp+".pem", m.key+m.chain())
 	p.copy("ssl/mail.pem", m.key+m.chain(), at)
+	for _, name := range []string{tmp + "_chain.pem", tmp + "_K_C.pem", tmp + ".pem", "mail.example.org/tmp"} {
+		p.unlink(name)
+	}
 }
 
 // orderStep is `step ca rekey`.

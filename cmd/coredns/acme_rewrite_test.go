@@ -20,57 +20,80 @@ func (p *play) perform(t *testing.T) {
 	}
 }
 
-// TestTwelveHundredRewritesInPlaceServeNothingWrong: three lineages are rewritten as acme.sh does, faster than the quiet
-// period, so that the server hardly ever finds them at rest: two keys in turn, one key with ever new certificates, and a
-// new key now and then, which must be published although the rewriting of the others goes on.
+// A rewriter keeps three lineages as acme.sh does: turn has two keys in turn, same one key with ever new certificates, and
+// mail a new key now and then.
+type rewriter struct {
+	t        *testing.T
+	dir      string
+	ca       *issuer
+	turns    [2]material
+	same     func() material
+	installs map[string][]install
+}
+
+// newRewriter issues the first certificates.
+func newRewriter(t *testing.T) *rewriter {
+	t.Helper()
+	r := &rewriter{t: t, dir: t.TempDir(), ca: newIssuer(t), installs: make(map[string][]install)}
+	r.turns = [2]material{r.ca.issue("turn.example.org"), r.ca.issue("turn.example.org")}
+	key, keyPEM := newECKey(t)
+	r.same = func() material {
+		m := r.ca.issueFor(key, "same.example.org")
+		m.key = keyPEM
+		return m
+	}
+	r.fresh("turn", r.turns[0])
+	r.fresh("same", r.same())
+	r.fresh("mail", r.ca.issue("mail.example.org"))
+	return r
+}
+
+func (r *rewriter) put(name string, m material) {
+	r.t.Helper()
+	p := &play{dir: filepath.Join(r.dir, name), leaf: m.leaf}
+	orderACMEsh(p, m, 0)
+	p.perform(r.t)
+}
+
+// fresh puts a new key in place.
+func (r *rewriter) fresh(name string, m material) {
+	r.t.Helper()
+	begun := time.Now()
+	r.put(name, m)
+	r.installs[name] = append(r.installs[name], install{m.digest, begun, time.Now()})
+}
+
+// TestTwelveHundredRewritesInPlaceServeNothingWrong: the rewriting goes on faster than the quiet period, so that the server
+// hardly ever finds two of the lineages at rest; the third has to be published all the same.
 func TestTwelveHundredRewritesInPlaceServeNothingWrong(t *testing.T) {
 	t.Parallel()
 	const rewrites, calm = 1200, 300
-	ca, dir := newIssuer(t), t.TempDir()
-	put := func(name string, m material) {
-		p := &play{dir: filepath.Join(dir, name), leaf: m.leaf}
-		orderACMEsh(p, m, 0)
-		p.perform(t)
-	}
-	turns := []material{ca.issue("turn.example.org"), ca.issue("turn.example.org")}
-	key, keyPEM := newECKey(t)
-	same := func() material { m := ca.issueFor(key, "same.example.org"); m.key = keyPEM; return m }
-	installs := map[string][]install{}
-	put("turn", turns[0])
-	one := same()
-	put("same", one)
-	fresh := ca.issue("mail.example.org")
-	put("mail", fresh)
-	begun := time.Now()
-	for name, digest := range map[string]string{"turn": turns[0].digest, "same": one.digest, "mail": fresh.digest} {
-		installs[name] = []install{{digest, begun.Add(-time.Second), begun}}
-	}
-	all := serve(t, dir, time.Hour, "turn", "same", "mail")
+	r := newRewriter(t)
+	all := serve(t, r.dir, time.Hour, "turn", "same", "mail")
+	// From now on the second key comes and goes. It must be published in the end, at no certain time.
+	second := install{digest: r.turns[1].digest, begun: time.Now(), done: time.Now().Add(time.Hour)}
+	r.installs["turn"] = append(r.installs["turn"], second)
 	tick := time.NewTicker(40 * time.Millisecond)
 	defer tick.Stop()
+	start := time.Now()
 	for n := range rewrites {
-		begun := time.Now()
-		put("turn", turns[n%2])
-		put("same", same())
+		r.put("turn", r.turns[1-n%2])
+		r.put("same", r.same())
 		if n%calm == calm-1 {
-			fresh = ca.issue("mail.example.org")
-			put("mail", fresh)
-			installs["mail"] = append(installs["mail"], install{fresh.digest, begun, time.Now()})
-		}
-		if n == 1 {
-			installs["turn"] = append(installs["turn"], install{turns[1].digest, begun.Add(-time.Second), time.Now().Add(time.Hour)})
+			r.fresh("mail", r.ca.issue("mail.example.org"))
 		}
 		<-tick.C
 	}
-	t.Logf("%d rewrites of 2 lineages, 9 files each, in %s", rewrites, time.Since(begun).Round(time.Second))
 	last := time.Now()
-	for name, in := range installs {
+	t.Logf("%d rewrites of 2 lineages, 9 files each, in %s", rewrites, last.Sub(start).Round(time.Second))
+	for name, in := range r.installs {
 		want := slices.Sorted(slices.Values(distinct(in)))
-		all.settles(t, "the set of "+name, fmt.Sprintf("_25._tcp.%s.example.org.", name), func(got []string) bool { return slices.Equal(got, want) })
+		all.settles(t, "the set of "+name, fmt.Sprintf("_25._tcp.%s.example.org.", name),
+			func(got []string) bool { return slices.Equal(got, want) })
 	}
 	t.Logf("the last one was published %s after it was written", time.Since(last).Round(time.Millisecond))
 	all.end()
-	for name, in := range installs {
+	for name, in := range r.installs {
 		all.faultless(t, fmt.Sprintf("_25._tcp.%s.example.org.", name), in, time.Hour, false)
 	}
 }

@@ -275,7 +275,9 @@ func TestTheJudgeOfSamplesIsNotBlind(t *testing.T) {
 		spells []spell
 		faults int
 	}{
-		"as it should be":                         {[]spell{seen(1, 10.5, "a"), seen(10.6, 15, "a", "b"), seen(15.1, 20.4, "b"), seen(20.5, 25, "b", "c"), seen(25.1, 30, "c")}, 0},
+		"as it should be": {[]spell{
+			seen(1, 10.5, "a"), seen(10.6, 15, "a", "b"), seen(15.1, 20.4, "b"), seen(20.5, 25, "b", "c"), seen(25.1, 30, "c"),
+		}, 0},
 		"a new key within the latency is no must": {[]spell{seen(1, 12.9, "a")}, 0},
 		"a new key that never comes":              {[]spell{seen(1, 13.1, "a")}, 1},
 		"an old key that goes before grace":       {[]spell{seen(13, 13.5, "b")}, 1},

@@ -14,10 +14,12 @@ import (
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
+	dto "github.com/prometheus/client_model/go"
 )
 
 const testZone = `
@@ -154,6 +156,71 @@ func TestAnswersOfTheDesign(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestOwnerOfOneDirectiveAnswersBesideTheNameBelowOfAnother(t *testing.T) {
+	h := testHandler(t)
+	other := &zone.Table{}
+	w := zone.NewWriter(other)
+	w.Set("_25._tcp.mx1._dane.example.org.", "mx1._dane.example.org.", "example.org.", zone.NewSet(nil, 600))
+	w.Flush()
+	second := h.blocks[0]
+	second.table = other
+	for _, blocks := range [][]servedBlock{{h.blocks[0], second}, {second, h.blocks[0]}} {
+		h.blocks = blocks
+		want := reply{Rcode: "NOERROR", AA: true, Answer: twoRecords("mx1._dane.example.org.")}
+		if diff := cmp.Diff(want, query(t, h, "mx1._dane.example.org.", dns.TypeTLSA)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestOnlyRecordsThatStandThereAreCalledHidden(t *testing.T) {
+	h := testHandler(t)
+	for owner, want := range map[string]string{
+		"_25._tcp.mail.example.org.":     "",
+		"_443._tcp.web.example.org.":     "CNAME at _443._tcp.web.example.org.",
+		"_443._tcp.a.wild.example.org.":  "",
+		"_443._tcp.b.alias.example.org.": "",
+	} {
+		if got := (backend{h}).Look(owner); !got.Known || got.Hidden != want {
+			t.Errorf("%s: %+v, want %q", owner, got, want)
+		}
+	}
+}
+
+func TestReadyWaitsForEveryDirective(t *testing.T) {
+	known := map[bool]func() bool{true: func() bool { return true }, false: func() bool { return false }}
+	for _, tc := range []struct{ first, second, want bool }{{true, true, true}, {true, false, false}, {false, true, false}} {
+		h := &Handler{blocks: []servedBlock{{known: known[tc.first]}, {known: known[tc.second]}}}
+		if got := h.Ready(); got != tc.want {
+			t.Errorf("%+v: Ready is %v", tc, got)
+		}
+	}
+}
+
+func TestDirectivesWithTheSameZonesAddUpTheirFigures(t *testing.T) {
+	cfg := publish.Config{Zones: []string{"sum.test."}}
+	a, b := newMeter(cfg), newMeter(cfg)
+	value := func() float64 {
+		var m dto.Metric
+		if err := associations.WithLabelValues("sum.test.", "", "active").Write(&m); err != nil {
+			t.Fatal(err)
+		}
+		return m.GetGauge().GetValue()
+	}
+	a.begin()
+	b.begin()
+	a.Update(publish.Figures{States: map[rollover.State]int{rollover.Active: 1}})
+	b.Update(publish.Figures{States: map[rollover.State]int{rollover.Active: 2}})
+	if got := value(); got != 3 {
+		t.Errorf("both: %v", got)
+	}
+	a.end()
+	if got := value(); got != 2 {
+		t.Errorf("one has ended: %v", got)
+	}
+	b.end()
 }
 
 func TestNotOurQuestionsArePassedOn(t *testing.T) {

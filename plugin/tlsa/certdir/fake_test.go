@@ -106,6 +106,7 @@ type stage struct {
 	stat    map[string]func(info) (info, error)
 	volumes map[string]volume
 	mounts  map[string]bool
+	open    map[int]string // the path of a descriptor
 }
 
 const (
@@ -119,7 +120,7 @@ func play(t *testing.T, prepare, test func(s *stage)) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	ok(t, err)
 	synctest.Test(t, func(t *testing.T) {
-		s := &stage{t: t, dir: base + "/certs", pki: newPKI(t), fake: newFake()}
+		s := &stage{t: t, dir: base + "/certs", pki: newPKI(t), fake: newFake(), open: make(map[int]string)}
 		s.w = New(Config{Certs: []string{s.dir}, Rescan: rescan, Quiet: quiet, MaxQuiet: maxQuiet})
 		s.w.openSource = s.fake.open
 		s.w.reader.open = func(path string, flags int) (int, error) {
@@ -132,8 +133,11 @@ func play(t *testing.T, prepare, test func(s *stage)) {
 			if err := s.fault[strings.TrimPrefix(strings.TrimPrefix(path, s.dir), "/")]; err != nil {
 				return -1, err
 			}
-			return openDisk(path, flags)
+			fd, err := openDisk(path, flags)
+			s.open[fd] = path
+			return fd, err
 		}
+		s.w.reader.lstat, s.w.reader.fstat = s.lstat, s.fstat
 		s.w.disk = disk{lstat: s.lstat, volume: s.volume, mounts: func() map[string]bool { return s.mounts }}
 		prepare(s)
 		v := newView(s.pki, base)
@@ -158,8 +162,20 @@ func (s *stage) opened() string {
 	return strings.Join(names, " ")
 }
 
+func (s *stage) fstat(fd int) (info, error) {
+	st, err := fstat(fd)
+	s.mu.Lock()
+	path := s.open[fd]
+	s.mu.Unlock()
+	return s.say(path, st, err)
+}
+
 func (s *stage) lstat(path string) (info, error) {
 	st, err := lstat(path)
+	return s.say(path, st, err)
+}
+
+func (s *stage) say(path string, st info, err error) (info, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if say := s.stat[path]; say != nil && err == nil {

@@ -200,6 +200,7 @@ type live struct {
 	view   *view
 	sweeps int
 	last   *Figures
+	also   func(Changes) // is called with every change
 	news   chan struct{}
 	stop   func()
 }
@@ -221,6 +222,9 @@ func (l *live) apply(c Changes) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.view.apply(c)
+	if l.also != nil {
+		l.also(c)
+	}
 	if c.Sweep != nil {
 		l.last = c.Sweep
 		l.sweeps++
@@ -235,6 +239,24 @@ func (l *live) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.view.String()
+}
+
+func (l *live) onChange(also func(Changes)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.also = also
+}
+
+// count counts lineages that have a leaf.
+func (l *live) count() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, one := range l.view.lineages {
+		if len(one.Leaves) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func (l *live) root(path string) string {

@@ -12,7 +12,7 @@ import (
 
 const maxSize = 1 << 20
 
-func newReader() reader { return reader{open: openDisk, read: unix.Read} }
+func newReader() reader { return reader{open: openDisk, read: unix.Read, fstat: fstat, lstat: lstat} }
 
 func openDisk(path string, flags int) (fd int, err error) {
 	for {
@@ -27,10 +27,13 @@ var errUnstable = errors.New("changes while it is read")
 
 // A reader reads files into one buffer, which is wiped after each: private keys stand beside certificates (combined files).
 type reader struct {
-	// open and read are the system's, but for tests that put faults between.
-	open func(path string, flags int) (fd int, err error)
-	read func(fd int, buf []byte) (n int, err error)
-	buf  []byte
+	// These are the system's, but for tests that put faults between.
+	open  func(path string, flags int) (fd int, err error)
+	read  func(fd int, buf []byte) (n int, err error)
+	fstat func(fd int) (info, error)
+	lstat func(path string) (info, error)
+
+	buf []byte
 }
 
 // content parses a regular file that was seen as st at real, a path without links. shown is its name for people.
@@ -82,15 +85,15 @@ func (r *reader) readStable(real string, st info) (n int, err error) {
 		return 0, err
 	}
 	defer unix.Close(fd)
-	if before, err := fstat(fd); err != nil || before != st {
+	if before, err := r.fstat(fd); err != nil || before != st {
 		return 0, errUnstable
 	}
 	n, err = r.readAll(fd, r.buf)
 	if err != nil {
 		return n, err
 	}
-	after, err := fstat(fd)
-	there, lerr := lstat(real)
+	after, err := r.fstat(fd)
+	there, lerr := r.lstat(real)
 	if err != nil || lerr != nil || after != st || there != st || int64(n) != st.size {
 		return n, errUnstable
 	}

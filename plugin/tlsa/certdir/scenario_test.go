@@ -282,6 +282,7 @@ func run(t *testing.T, s scenario, play func(t *testing.T, dir string, cfg Confi
 func TestEventsAloneFindEveryChange(t *testing.T) {
 	for name, s := range scenarios() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
 			run(t, s, func(t *testing.T, dir string, cfg Config, p *pki, s scenario) {
 				w, v := New(cfg), newView(p, dir)
 				s.steps[0].do(t, p, dir)

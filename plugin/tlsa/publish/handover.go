@@ -173,7 +173,7 @@ func (p *Publisher) adopt() error {
 		}
 		for _, o := range p.owners {
 			if t := timelines[o.Name]; t != nil && reflect.DeepEqual(o.timeline, rollover.Timeline{}) {
-				o.timeline = *t
+				o.timeline, o.adopted = *t, true
 			}
 		}
 	}
@@ -195,8 +195,9 @@ func (p *Publisher) withdraw() {
 	p.withdrawn = nil
 	blocks, err := p.others()
 	p.upkeep(err)
+	copied := !slices.ContainsFunc(p.owners, func(o *owner) bool { return o.adopted })
 	for _, block := range blocks {
-		if p.claimed(block) {
+		if !copied || p.claimed(block) {
 			continue
 		}
 		gone[block], err = p.store.Load(block)

@@ -16,6 +16,7 @@ type owner struct {
 
 	policy   rollover.Policy   // Owner's, with what the zone's SOA adds
 	timeline rollover.Timeline // as the ledger has it
+	adopted  bool              // timeline is not yet in the ledger under this block
 	// unrecorded are keys that are shown though the ledger could not take them. Their retirement counts from when it can.
 	unrecorded []rollover.Key
 	shown      []dane.Association

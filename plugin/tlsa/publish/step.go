@@ -26,7 +26,7 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 	for o := range touched {
 		t := o.base()
 		d := rollover.Decide(t, p.atlas.observe(o, t), o.policy, now)
-		d.Changed = d.Changed || len(o.unrecorded) > 0
+		d.Changed = d.Changed || o.adopted || len(o.unrecorded) > 0
 		decisions[o] = d
 	}
 	p.settle(decisions)
@@ -122,7 +122,7 @@ func (p *Publisher) recorded(err error) bool {
 // accept makes a decision that the ledger has the owner's state.
 func (p *Publisher) accept(o *owner, d rollover.Decision) {
 	delete(p.failed, o)
-	o.timeline, o.unrecorded, o.shown = d.Timeline, nil, d.RRset
+	o.timeline, o.adopted, o.unrecorded, o.shown = d.Timeline, o.adopted && !d.Changed, nil, d.RRset
 	p.atlas.keep(o)
 	p.queue.schedule(o, d.Next)
 	p.show(o, d.Answer)
