@@ -1,7 +1,6 @@
 package tlsa
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"fmt"
 	"os"
@@ -86,7 +85,7 @@ func (s *site) newSigner(name string) *dns.DNSKEY {
 		s.Fatal(err)
 	}
 	s.write(name+".key", key.String()+"\n")
-	s.write(name+".private", key.PrivateKeyString(private.(crypto.PrivateKey)))
+	s.write(name+".private", key.PrivateKeyString(private))
 	return key
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 
@@ -39,6 +40,16 @@ var (
 	readyAt       = gauge("ready_timestamp_seconds", "When all associations of an owner will be Ready, 0 if they are.", "owner")
 	nextRemoval   = gauge("next_removal_timestamp_seconds", "When the next association of an owner leaves, 0 if none does.", "owner")
 	notAfter      = gauge("certificate_not_after_timestamp_seconds", "When the first installed certificate of an owner expires.", "owner")
+	lastSweep     = gauge("last_sweep_timestamp_seconds", "When the last sweep of the directories ended.")
+	sweepSeconds  = gauge("sweep_duration_seconds", "How long the last sweep took.")
+	sweepFiles    = gauge("sweep_files", "Files and links that the last sweep looked at.")
+	lastEvent     = gauge("last_event_timestamp_seconds", "When the last file system event came, 0 if none has.")
+	watches       = gauge("watches", "Directories and files that are watched for events.")
+	pollingRoots  = gauge("polling_roots", "Watched paths of which only sweeps find every change.")
+	detached      = gauge("detached_mounts", "Files and directories whose mount is detached and will never change again.")
+	unannounced   = counter("sweep_unannounced_total", "Changes that a sweep found and no event had announced.")
+	overflows     = counter("watch_overflows_total", "Times that events were lost because too many came.")
+	watchFailures = counter("watch_failures_total", "Event instances and watches that the system refused.")
 	problemsTotal = counter("problems_total", "Problems that have come, by reason.", "reason")
 	ledgerErrors  = counter("ledger_write_errors_total", "Commits to the ledger that failed.")
 	clockJumps    = counter("clock_jumps_total", "Steps of the wall clock by more than a minute.")
@@ -50,8 +61,9 @@ type meter struct {
 	zone, view string
 	reasons    map[rollover.Reason]struct{} // those that have been set once
 	owners     map[string]struct{}
-	serving    bool   // the instance is up: one that is prepared leaves the gauges to the one before
-	served     served // for the queries of the block
+	swept      certdir.Figures // as last counted
+	serving    bool            // the instance is up: one that is prepared leaves the gauges to the one before
+	served     served          // for the queries of the block
 }
 
 func newMeter(c publish.Config) *meter {
@@ -78,6 +90,7 @@ func (m *meter) Update(f publish.Figures) {
 	board.mu.Lock()
 	defer board.mu.Unlock()
 	board.figures[m] = f
+	m.addSweep(f.Sweep)
 	m.set(m.sum())
 }
 
@@ -96,11 +109,25 @@ func (m *meter) sum() publish.Figures {
 		}
 		all.Ungated += f.Ungated
 		all.Frozen += f.Frozen
+		all.Sweep = joinSweeps(all.Sweep, f.Sweep)
 		if all.Next.IsZero() || !f.Next.IsZero() && f.Next.Before(all.Next) {
 			all.Next = f.Next
 		}
 	}
 	return all
+}
+
+// joinSweeps adds up counts, and takes the older sweep and the newer event.
+func joinSweeps(a, b certdir.Figures) certdir.Figures {
+	b.Files, b.Watches, b.Polling, b.Detached = a.Files+b.Files, a.Watches+b.Watches, a.Polling+b.Polling, a.Detached+b.Detached
+	b.Took = max(a.Took, b.Took)
+	if b.At.IsZero() || !a.At.IsZero() && a.At.Before(b.At) {
+		b.At = a.At
+	}
+	if a.LastEvent.After(b.LastEvent) {
+		b.LastEvent = a.LastEvent
+	}
+	return b
 }
 
 func (m *meter) set(f publish.Figures) {
@@ -116,6 +143,28 @@ func (m *meter) set(f publish.Figures) {
 	for reason := range m.reasons {
 		openProblems.WithLabelValues(m.zone, m.view, string(reason)).Set(float64(f.Problems[reason]))
 	}
+	m.setSweep(f.Sweep)
+}
+
+func (m *meter) setSweep(f certdir.Figures) {
+	lastSweep.WithLabelValues(m.zone, m.view).Set(seconds(f.At))
+	sweepSeconds.WithLabelValues(m.zone, m.view).Set(f.Took.Seconds())
+	sweepFiles.WithLabelValues(m.zone, m.view).Set(float64(f.Files))
+	lastEvent.WithLabelValues(m.zone, m.view).Set(seconds(f.LastEvent))
+	watches.WithLabelValues(m.zone, m.view).Set(float64(f.Watches))
+	pollingRoots.WithLabelValues(m.zone, m.view).Set(float64(f.Polling))
+	detached.WithLabelValues(m.zone, m.view).Set(float64(f.Detached))
+}
+
+// addSweep counts what is new in f, which itself counts since the watcher began.
+func (m *meter) addSweep(f certdir.Figures) {
+	if f.At.Equal(m.swept.At) {
+		return
+	}
+	unannounced.WithLabelValues(m.zone, m.view).Add(float64(f.Unannounced))
+	overflows.WithLabelValues(m.zone, m.view).Add(float64(f.Overflows - m.swept.Overflows))
+	watchFailures.WithLabelValues(m.zone, m.view).Add(float64(f.Failures - m.swept.Failures))
+	m.swept = f
 }
 
 // Owner implements publish.Meter.
@@ -161,7 +210,10 @@ func (m *meter) end() {
 			return
 		}
 	}
-	for _, g := range []*prometheus.GaugeVec{associations, ungated, nextChange, openProblems, frozen} {
+	for _, g := range []*prometheus.GaugeVec{
+		associations, ungated, nextChange, openProblems, frozen,
+		lastSweep, sweepSeconds, sweepFiles, lastEvent, watches, pollingRoots, detached,
+	} {
 		g.DeletePartialMatch(mine)
 	}
 }

@@ -186,7 +186,7 @@ func (t *tree) Sweep() certdir.Changes { return t.sweep(slices.Collect(maps.Keys
 func (t *tree) sweep(changed ...string) certdir.Changes {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var c certdir.Changes
+	c := certdir.Changes{Sweep: &certdir.Figures{At: time.Now(), Files: len(t.lineages)}}
 	for path, r := range t.roots {
 		n := *r
 		if n.Complete = len(n.Problems) == 0; n.Complete {

@@ -143,6 +143,10 @@ func (p *Publisher) learn(c certdir.Changes) map[*owner]struct{} {
 	if len(c.Roots) > 0 {
 		p.atlas.nextRound(touched)
 	}
+	if c.Sweep != nil {
+		p.figures.Sweep = *c.Sweep
+		p.report()
+	}
 	if !knew && p.atlas.known() {
 		return p.all()
 	}

@@ -112,6 +112,8 @@ type Figures struct {
 	Problems map[rollover.Reason]int
 	// Frozen counts the lineages that vanished together with half of their root: their removals wait (rule 4).
 	Frozen int
+	// Sweep is what the last sweep counted; zero before the first that the watcher made while serving.
+	Sweep certdir.Figures
 }
 
 // OwnerFigures are what a block publishes about one owner. A zero time means that there is no such moment.

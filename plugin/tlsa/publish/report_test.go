@@ -33,6 +33,17 @@ func TestOwnerFiguresTellWhatIsDue(t *testing.T) {
 	})
 }
 
+func TestFiguresOfTheLastSweepAreHandedOn(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.put("/certs", "mail", mailLeaf("k"))
+		s.start(config())
+		s.put("/certs", "other", mailLeaf("l"))
+		if f := s.log.figures().Sweep; f.Files != 2 || !f.At.Equal(time.Now()) {
+			t.Errorf("figures %+v", f)
+		}
+	})
+}
+
 func TestFlappingProblemIsSaidOnceInAWhile(t *testing.T) {
 	onStage(t, func(s *stage) {
 		s.start(config())

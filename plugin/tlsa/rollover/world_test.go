@@ -114,7 +114,7 @@ var labels = sync.OnceValue(func() map[dane.Association]string {
 		add(dane.Material{Issuer: leaf("A<" + ca).Issuer}, ca)
 	}
 	for _, serial := range []string{"", "'"} {
-		for _, key := range strings.Fields("A B C D E F G H I J K L M N O P Q R R2 S T U V W Z") {
+		for key := range strings.FieldsSeq("A B C D E F G H I J K L M N O P Q R R2 S T U V W Z") {
 			add(leaf(key+serial), key+serial)
 		}
 	}
