@@ -2,6 +2,7 @@ package tlsa
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -49,6 +50,9 @@ func (i *instance) prepare(h *Handler, b *block, p peers) error {
 	}
 	if b.guardOnly() {
 		return nil
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(b.Ledger)); err == nil && b.Ledger != "" {
+		b.Ledger = filepath.Join(dir, filepath.Base(b.Ledger)) // one ledger has one name, by whatever links it is reached
 	}
 	_, written := b.written["propagation"]
 	b.FollowSOA = p.transfer && !written

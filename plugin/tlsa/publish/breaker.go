@@ -1,6 +1,10 @@
 package publish
 
-import "github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
+import (
+	"maps"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
+)
 
 // breaker marks what vanished together: a root that lost half of its lineages or more between two complete sweeps (rule 4).
 // An unmounted volume looks like that.
@@ -32,6 +36,7 @@ func (a *atlas) breaker(roots []*certdir.Root) {
 		}
 		a.swept[r.Path] = now
 	}
+	maps.DeleteFunc(a.lost, func(id string, _ bool) bool { return len(a.placed[id]) == 0 })
 }
 
 // remembered gives, at the first complete sweep of a root, what it holds and what the ledger says it held.
