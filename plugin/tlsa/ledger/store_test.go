@@ -328,7 +328,7 @@ func TestTimeOfServiceCountsOnlyWhileOpen(t *testing.T) {
 		if s.Now().Service != 0 {
 			t.Errorf("starts at %v", s.Now().Service)
 		}
-		time.Sleep(time.Hour + time.Microsecond) // the bubble's clock
+		<-time.After(time.Hour + time.Microsecond) // the bubble's clock
 		now := s.Now()
 		if now.Service != time.Hour || !now.Wall.Equal(time.Now().Truncate(time.Millisecond)) || now.Wall.Location() != time.UTC {
 			t.Errorf("%+v", now)
@@ -336,19 +336,19 @@ func TestTimeOfServiceCountsOnlyWhileOpen(t *testing.T) {
 		if err := s.Heartbeat(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute) // after the last heartbeat: lost
+		<-time.After(time.Minute) // after the last heartbeat: lost
 		second := open(t, path)
 		if second.Now().Service != time.Hour+time.Minute {
 			t.Errorf("an overlapping instance counts %v", second.Now().Service)
 		}
 		closeStore(t, second)
 		closeStore(t, s)
-		time.Sleep(24 * time.Hour)
+		<-time.After(24 * time.Hour)
 		s = open(t, path)
 		if s.Now().Service != time.Hour {
 			t.Errorf("after a restart %v", s.Now().Service)
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		commit(t, s, "a", owners(0, 1))
 		closeStore(t, s)
 		s = open(t, path)
@@ -357,7 +357,7 @@ func TestTimeOfServiceCountsOnlyWhileOpen(t *testing.T) {
 		}
 		closeStore(t, s)
 		m := open(t, "")
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		if m.Now().Service != time.Second || m.Origin() != Memory || m.Heartbeat() != nil || m.Backup() != nil {
 			t.Errorf("in memory: %+v", m.Now())
 		}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 
 	"github.com/miekg/dns"
@@ -267,134 +265,6 @@ func mailLeaf(key string) certdir.Leaf { return leaf(key, "1", "mail.example.org
 
 func bareLeaf(key string) certdir.Leaf {
 	return certdir.Leaf{Material: dane.Material{Leaf: dane.Fingerprint{SPKI: spki(key)}}}
-}
-
-// disk is a ledger that a test can fill up, and that outlives the publishers.
-type disk struct {
-	timelines map[string]map[string]rollover.Timeline // by block and owner
-	origin    ledger.Origin
-	service   time.Duration
-	opened    time.Time
-	skew      time.Duration // by which the wall clock was stepped
-	full      bool          // commits fail
-	dead      bool          // commits do nothing
-	commits   int
-	refs      int
-	mu        sync.Mutex // guards the rest
-}
-
-// fill makes every commit fail, or work again.
-func (d *disk) fill(full bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.full = full
-}
-
-func newDisk() *disk {
-	return &disk{timelines: map[string]map[string]rollover.Timeline{}, origin: ledger.Intact}
-}
-
-// step moves the wall clock.
-func (d *disk) step(by time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.skew += by
-}
-
-func (d *disk) die(dead bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.dead = dead
-}
-
-func (d *disk) count() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.commits
-}
-
-func (d *disk) stored(owner string) (rollover.Timeline, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, timelines := range d.timelines {
-		if t, ok := timelines[owner]; ok {
-			return t, true
-		}
-	}
-	return rollover.Timeline{}, false
-}
-
-func (d *disk) open() (store, error) {
-	if d.refs == 0 {
-		d.opened = time.Now()
-	}
-	d.refs++
-	return d, nil
-}
-
-func (d *disk) Origin() ledger.Origin { return d.origin }
-func (d *disk) Notice() string        { return "" }
-func (d *disk) Heartbeat() error      { return d.Commit("", nil) }
-func (d *disk) Backup() error         { return nil }
-
-func (d *disk) Now() rollover.Stamp {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return rollover.Stamp{Wall: time.Now().UTC().Round(0).Add(d.skew), Service: d.service + time.Since(d.opened)}
-}
-
-func (d *disk) Blocks() ([]string, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.Sorted(maps.Keys(d.timelines)), nil
-}
-
-func (d *disk) Load(block string) (map[string]*rollover.Timeline, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	loaded := map[string]*rollover.Timeline{}
-	for name, t := range d.timelines[block] {
-		c := t.Clone()
-		loaded[name] = &c
-	}
-	return loaded, nil
-}
-
-var errFull = errors.New("no space left on device")
-
-func (d *disk) Commit(block string, changes map[string]*rollover.Timeline) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.dead {
-		return nil
-	}
-	if d.full {
-		return errFull
-	}
-	d.commits++
-	for name, t := range changes {
-		if d.timelines[block] == nil {
-			d.timelines[block] = map[string]rollover.Timeline{}
-		}
-		if t == nil {
-			delete(d.timelines[block], name)
-			continue
-		}
-		d.timelines[block][name] = t.Clone()
-	}
-	if len(d.timelines[block]) == 0 {
-		delete(d.timelines, block)
-	}
-	return nil
-}
-
-func (d *disk) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.refs--; d.refs == 0 {
-		d.service += time.Since(d.opened)
-	}
-	return nil
 }
 
 // zoneData is the next plugin.
