@@ -19,10 +19,16 @@ func TestEachFigureIsMovedByItsScenario(t *testing.T) {
 		do   func(s *stage)
 		want string
 	}{
-		"nothing happens":          {func(*stage) {}, "files 2"},
-		"another file":             {func(s *stage) { write(s.t, s.dir+"/c.txt.pem", ""); s.event("c.txt.pem", fsnotify.Create) }, "files 3 event"},
-		"an event and a change":    {func(s *stage) { rewrite(s, "a2"); s.event("a.pem", fsnotify.Write) }, "files 2 event"},
-		"a change without event":   {func(s *stage) { rewrite(s, "a2"); s.figures(); s.pass(quiet) }, "files 2 unannounced 1"},
+		"nothing happens":        {func(*stage) {}, "files 2"},
+		"another file":           {func(s *stage) { write(s.t, s.dir+"/c.txt.pem", ""); s.event("c.txt.pem", fsnotify.Create) }, "files 3 event"},
+		"an event and a change":  {func(s *stage) { rewrite(s, "a2"); s.event("a.pem", fsnotify.Write) }, "files 2 event"},
+		"a change without event": {func(s *stage) { rewrite(s, "a2"); s.figures(); s.pass(quiet) }, "files 2 unannounced 1"},
+		"a change without event that goes on": {func(s *stage) {
+			rewrite(s, "a2")
+			s.figures()
+			rewrite(s, "a3")
+			s.pass(2 * quiet)
+		}, "files 2 unannounced 1"},
 		"an event after the sweep": {func(s *stage) { rewrite(s, "a2"); s.figures(); s.event("a.pem", fsnotify.Write) }, "files 2 event"},
 		"an overflow, then a sweep": {func(s *stage) {
 			rewrite(s, "a2")

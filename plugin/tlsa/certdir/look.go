@@ -58,9 +58,6 @@ func (s *scan) look(m *mark, l *lineage) {
 	case t.open != "":
 		s.shadow(l, []rollover.Problem{*writableDirectory(t.open)})
 		return
-	case t.err == nil && s.noteDetached(t):
-		s.shadow(l, []rollover.Problem{*detachedMount(l.dir.path)})
-		return
 	}
 	var list []status
 	for _, name := range l.news {

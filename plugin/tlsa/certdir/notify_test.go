@@ -71,6 +71,7 @@ func TestRetargetedDirectoriesLeakNoWatch(t *testing.T) {
 }
 
 func TestDirectoriesMadeWithAllTheirFilesAreNeverMissed(t *testing.T) {
+	t.Parallel()
 	w, v, dir := quick(t)
 	l := start(t, w, v)
 	l.await(t, l.armed, "armed")
@@ -87,6 +88,7 @@ func TestDirectoriesMadeWithAllTheirFilesAreNeverMissed(t *testing.T) {
 
 // A directory that takes another's place may even get its inode number: only a fresh watch hears of what happens in it.
 func TestDirectoryMadeAnewIsHeardAgain(t *testing.T) {
+	t.Parallel()
 	w, v, dir := quick(t)
 	write(t, dir+"/x/a.pem", v.pki.issue("a0").fullchain)
 	l := start(t, w, v)

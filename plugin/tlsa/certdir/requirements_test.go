@@ -94,6 +94,7 @@ func (s *stalled) pump() {
 
 // W7: more events than the kernel keeps; then a sweep finds all of it, and what comes later is heard again.
 func TestOverflowOfTheKernelsQueueLosesNothing(t *testing.T) {
+	t.Parallel()
 	w, v, dir := quick(t)
 	w.lostGap = 100 * time.Millisecond
 	let := make(chan struct{})
@@ -217,6 +218,7 @@ func TestLeafIsTakenWithoutItsIssuersAfterAWhile(t *testing.T) {
 
 // W13: whatever opening, or looking at, a file, its directory or its root says: the last good leaf stands, and recovers.
 func TestEveryErrorKeepsTheLastGoodLeaf(t *testing.T) {
+	t.Parallel()
 	for _, errno := range []unix.Errno{unix.EACCES, unix.EIO, unix.ESTALE, unix.ENOTCONN} {
 		for _, name := range []string{"x/a.pem", "x", ""} {
 			both(t, func(s *stage) { write(t, s.dir+"/x/a.pem", s.pki.issue("a1").fullchain) }, func(s *stage) {
@@ -231,7 +233,7 @@ func TestEveryErrorKeepsTheLastGoodLeaf(t *testing.T) {
 					},
 				} {
 					label := fmt.Sprint("after ", how)
-					good := strings.Split(s.String(), "; doubt")[0]
+					good, _, _ := strings.Cut(s.String(), "; doubt")
 					fail(errno)
 					write(t, s.dir+"/x/a.pem", s.pki.issue(label).fullchain)
 					s.learn("x/a.pem")
@@ -264,6 +266,7 @@ func TestKeyReplacedAloneTakesNothingAway(t *testing.T) {
 
 // W15: certbot deletes one lineage of a hundred: it is gone, and nothing else is.
 func TestOneLineageOfAHundredIsDeleted(t *testing.T) {
+	t.Parallel()
 	both(t, func(s *stage) {
 		c := s.pki.issue("a1")
 		for n := range 100 {

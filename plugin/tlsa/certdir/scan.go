@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
 // walk visits a directory and what lies below: it watches it, then reads it (W4).
@@ -16,21 +18,11 @@ func (s *scan) walk(d *dir) {
 	}
 	d.epoch, d.dead = s.epoch, false
 	t := s.enter(d)
-	switch {
-	case t.err == nil && s.noteDetached(t): // whatever it held is gone from it
-		s.shadowTree(d, detachedMount(d.path))
+	switch why := s.bar(d, t); {
+	case why != nil:
+		s.shadowTree(d, why)
 		return
-	case t.err == nil && t.open == "":
-	case t.err == nil:
-		s.shadowTree(d, writableDirectory(t.open))
-		return
-	case !isMissing(t.err) || len(t.hops) > 1: // it is there, or a link that should lead to it
-		s.shadowTree(d, unreadable(d.path, t.err))
-		return
-	case d.parent == nil:
-		s.shadowTree(d, d.root.missing())
-		return
-	default:
+	case t.err != nil:
 		s.vanish(d)
 		return
 	}
@@ -56,6 +48,23 @@ func (s *scan) walk(d *dir) {
 		}
 	}
 	d.ready = s.retryGap()
+}
+
+// bar says why a directory, or that it is gone, is not to be believed; nil if it is.
+func (s *scan) bar(d *dir, t target) *rollover.Problem {
+	switch {
+	case t.err == nil && s.noteDetached(t): // whatever it held is gone from it
+		return detachedMount(d.path)
+	case t.err == nil && t.open != "":
+		return writableDirectory(t.open)
+	case t.err == nil:
+		return nil
+	case !isMissing(t.err) || len(t.hops) > 1: // it is there, or a link that should lead to it
+		return unreadable(d.path, t.err)
+	case d.parent == nil:
+		return d.root.missing()
+	}
+	return nil
 }
 
 // enter finds out where a directory is now, watches it and tells in the target whether it may be read.

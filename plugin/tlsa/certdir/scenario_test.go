@@ -269,7 +269,7 @@ func run(t *testing.T, s scenario, play func(t *testing.T, dir string, cfg Confi
 	if s.roots == nil {
 		s.roots = []string{"certs"}
 	}
-	cfg := Config{Rescan: time.Hour, Quiet: 50 * time.Millisecond, MaxQuiet: time.Second}
+	cfg := Config{Rescan: time.Hour, Quiet: 20 * time.Millisecond, MaxQuiet: time.Second}
 	for _, r := range s.roots {
 		cfg.Certs = append(cfg.Certs, dir+"/"+r)
 	}
@@ -280,6 +280,7 @@ func run(t *testing.T, s scenario, play func(t *testing.T, dir string, cfg Confi
 }
 
 func TestEventsAloneFindEveryChange(t *testing.T) {
+	t.Parallel()
 	for name, s := range scenarios() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of it is waiting
@@ -299,6 +300,7 @@ func TestEventsAloneFindEveryChange(t *testing.T) {
 }
 
 func TestSweepsAloneFindEveryChange(t *testing.T) {
+	t.Parallel()
 	for name, s := range scenarios() {
 		t.Run(name, func(t *testing.T) {
 			run(t, s, func(t *testing.T, dir string, cfg Config, p *pki, s scenario) {
@@ -323,6 +325,7 @@ func TestSweepsAloneFindEveryChange(t *testing.T) {
 }
 
 func TestOneSweepTellsTheSameAsAWatcher(t *testing.T) {
+	t.Parallel()
 	for name, s := range scenarios() {
 		t.Run(name, func(t *testing.T) {
 			run(t, s, func(t *testing.T, dir string, cfg Config, p *pki, s scenario) {
