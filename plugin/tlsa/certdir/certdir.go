@@ -18,6 +18,9 @@ type Config struct {
 	Quiet, MaxQuiet time.Duration
 	// NoEvents leaves changes to the sweep alone: only their latency differs.
 	NoEvents bool
+	// Known are the files that are remembered to have held a certificate or key: what becomes of one is told whatever its
+	// name. It is not changed.
+	Known map[string]bool
 	// KeepDER keeps whole certificates for `x 0 0`.
 	KeepDER bool
 }

@@ -32,7 +32,8 @@ func (g *gathered) add(st status) {
 	old := g.lineage.file(st.name())
 	f := file{status: st}
 	content, why := g.read(&st)
-	had := old != nil && !old.ignored && (len(old.issuers) > 0 || len(g.lineage.leavesOf(st.path)) > 0)
+	had := g.watcher.cfg.Known[st.path] ||
+		old != nil && !old.ignored && (len(old.issuers) > 0 || len(g.lineage.leavesOf(st.path)) > 0)
 	if why == nil && had && len(content.Certificates)+len(content.PublicKeys) == 0 {
 		why = problem(Replaced, "%s no longer holds a certificate: write it again, or remove the file", show(st.path))
 	}

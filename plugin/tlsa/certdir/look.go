@@ -20,7 +20,7 @@ func (s *scan) settle(l *lineage, list []status) {
 	l.epoch = s.epoch
 	for i := range list {
 		if !list[i].gone && list[i].bad == nil {
-			l.dir.root.owned(list[i].uid)
+			l.dir.root.own(list[i].uid)
 		}
 	}
 	unchanged := !l.shadow && slices.EqualFunc(l.files, list, func(f file, st status) bool { return f.status.same(st) })
@@ -95,6 +95,7 @@ func (s *scan) take(l *lineage, list []status) {
 			return
 		}
 	}
+	s.notice(l.dir.root, list)
 	g := gathered{lineage: l, watcher: s.w, now: s.now, holders: make(map[string][]string)}
 	for i := range list {
 		if st := list[i]; !st.gone {

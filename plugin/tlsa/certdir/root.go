@@ -2,6 +2,7 @@ package certdir
 
 import (
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
@@ -23,6 +24,9 @@ type root struct {
 	tops   map[string]*dir
 	sweeps uint64
 	mixed  bool
+	owner  uint32   // whose files the last survey found
+	owned  bool     // it found some
+	last   *Root    // as handed out last
 	remote bool     // it, or what links in it lead to, lies on a file system without events
 	hops   []string // what the path leads through, listened to
 	survey *survey  // of the sweep that is on; nil outside
@@ -80,7 +84,8 @@ func (r *root) fail(p *rollover.Problem) {
 	}
 }
 
-func (r *root) owned(uid uint32) {
+// own takes the owner of a file into the survey that is on.
+func (r *root) own(uid uint32) {
 	switch v := r.survey; {
 	case v == nil:
 	case v.owners == 0:
@@ -131,7 +136,24 @@ func (r *root) report(counts bool) *Root {
 	}
 	r.mixed = v.owners > 1 || r.mixed && !v.complete
 	r.remote = v.remote || r.remote && !v.complete
-	return &Root{Path: r.path, Staged: r.staged, Sweeps: r.sweeps, Complete: v.complete, MixedOwners: r.mixed, Problems: v.problems}
+	if v.owners > 0 {
+		r.owner, r.owned = v.owner, true
+	}
+	r.last = &Root{Path: r.path, Staged: r.staged, Sweeps: r.sweeps, Complete: v.complete, MixedOwners: r.mixed, Problems: v.problems}
+	return r.last
+}
+
+// notice hands out a root whose files turn out between two sweeps to belong to several users: what the stranger's file says
+// must not be believed until the next sweep (design 2).
+func (s *scan) notice(r *root, list []status) {
+	if r.survey != nil || r.mixed || !r.owned {
+		return
+	}
+	if slices.ContainsFunc(list, func(st status) bool { return !st.gone && st.bad == nil && st.uid != r.owner }) {
+		state := *r.last
+		state.MixedOwners, r.mixed, r.last = true, true, &state
+		s.roots = append(s.roots, &state)
+	}
 }
 
 // dropTops deals with the tops that the path no longer gives: gone if the root itself is there and was read in full.

@@ -109,3 +109,27 @@ func (q *queue) ripe(now time.Time) []*owner {
 	}
 	return ripe
 }
+
+// places are the files that the timelines know.
+func (p *Publisher) places() map[string]bool {
+	places := map[string]bool{}
+	for _, o := range p.owners {
+		for _, k := range o.timeline.Keys {
+			for _, place := range k.Places {
+				places[place.File] = true
+			}
+		}
+	}
+	return places
+}
+
+func (p *Publisher) wholeCertificates() bool {
+	for _, o := range p.owners {
+		for _, c := range o.Policy.Combinations {
+			if c.Selector == dane.Cert && c.MatchingType == dane.Full {
+				return true
+			}
+		}
+	}
+	return false
+}

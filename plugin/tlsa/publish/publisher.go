@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
@@ -130,7 +129,8 @@ func (p *Publisher) prepare() error {
 	defer p.mu.Unlock()
 	p.notice()
 	p.watcher = p.watch(certdir.Config{
-		Certs: p.cfg.Certs, Next: p.cfg.Next, Rescan: p.cfg.Rescan, Quiet: quiet, MaxQuiet: maxQuiet, KeepDER: p.wholeCertificates(),
+		Certs: p.cfg.Certs, Next: p.cfg.Next, Rescan: p.cfg.Rescan, Quiet: quiet, MaxQuiet: maxQuiet,
+		Known: p.places(), KeepDER: p.wholeCertificates(),
 	})
 	p.look(p.owners)
 	touched := p.learn(p.watcher.Sweep())
@@ -176,17 +176,6 @@ func (p *Publisher) load() error {
 	}
 	p.withdrawn = timelines
 	return nil
-}
-
-func (p *Publisher) wholeCertificates() bool {
-	for _, o := range p.owners {
-		for _, c := range o.Policy.Combinations {
-			if c.Selector == dane.Cert && c.MatchingType == dane.Full {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // Start begins to serve: what is published counts from now on, and files are watched. The instance before must have stopped.
