@@ -337,3 +337,17 @@ func TestDecideIsTotal(t *testing.T) {
 		})
 	}
 }
+
+func TestKeyInThousandsOfPlacesRemembersAFew(t *testing.T) {
+	m := leaf("A")
+	seen := Seen{Material: m, Lineage: "shared"}
+	for i := range 5000 {
+		dir := fmt.Sprintf("certs/%04d", i)
+		seen.Places = append(seen.Places, Place{Root: "certs", Lineage: dir, File: dir + "/fullchain.pem", Staged: i < 4000})
+	}
+	d := Decide(Timeline{}, Observation{Known: true, Seen: []Seen{seen}}, Policy{Combinations: combinations("3 1 1"), TTL: 3600}, at(0))
+	places := d.Timeline.Keys[0].Places
+	if len(places) != mostPlaces || places[0].Staged || d.Timeline.Keys[0].ActiveAt.IsZero() {
+		t.Errorf("%d places, the first %+v", len(places), places[0])
+	}
+}
