@@ -328,3 +328,25 @@ func TestBothTransportsAnswer(t *testing.T) {
 		t.Errorf("over TCP: %v, %v", r, err)
 	}
 }
+
+func TestRewriteIsWarnedOfWhereItChangesTTLs(t *testing.T) {
+	for claim, tc := range map[string]struct {
+		line  string
+		warns bool
+	}{
+		"a rule for TTLs":  {"rewrite ttl suffix example.org. 30", true},
+		"a rule for names": {"rewrite name exact old.example.org. ns.example.org.", false},
+		"no rule":          {"", false},
+	} {
+		t.Run(claim, func(t *testing.T) {
+			t.Parallel()
+			s := tree(t, tc.line)
+			layouts()["rename"].create(t, filepath.Join(s.dir, "live"), newCert(t).pem)
+			s.start()
+			s.first(owner)
+			if warns := strings.Contains(s.log.String(), "rewrite of TTLs"); warns != tc.warns {
+				t.Errorf("warns: %v\n%s", warns, s.log)
+			}
+		})
+	}
+}
