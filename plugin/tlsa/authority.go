@@ -87,7 +87,7 @@ func (b backend) SOA(zone string) (publish.SOA, bool) {
 	for _, rr := range m.Answer {
 		switch rr := rr.(type) {
 		case *dns.SOA:
-			found.Serial, found.Lag = rr.Serial, time.Duration(rr.Refresh+rr.Retry)*time.Second
+			found.Serial, found.Lag = rr.Serial, (time.Duration(rr.Refresh)+time.Duration(rr.Retry))*time.Second
 			there = strings.EqualFold(rr.Hdr.Name, zone)
 		case *dns.RRSIG:
 			found.Signed = true

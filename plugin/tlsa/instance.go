@@ -103,6 +103,9 @@ func started(in *caddy.Instance) {
 		u.meter.begin()
 		u.publisher.Start()
 	}
+	for _, u := range i.units {
+		u.publisher.Inherit()
+	}
 }
 
 // restartFailed makes the next instance give back what it took. But where it was the shutdown of another plugin that failed,

@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"os"
 	"testing"
 	"time"
 )
@@ -21,6 +22,20 @@ func TestFileOfAStrangerIsNoticedBetweenSweeps(t *testing.T) {
 		s.figures()
 		if got := s.root(s.dir); got != "complete=true mixed=true" {
 			t.Error("after a sweep: ", got)
+		}
+	})
+}
+
+// The first file of an empty root says who its user is.
+func TestFirstFilesOfAnEmptyRootAreComparedToo(t *testing.T) {
+	play(t, func(s *stage) { ok(t, os.MkdirAll(s.dir, 0o755)) }, func(s *stage) {
+		write(t, s.dir+"/a.pem", s.pki.issue("a1").fullchain)
+		s.learn("a.pem")
+		s.says(func(st info) (info, error) { st.uid++; return st, nil }, s.dir+"/evil.pem")
+		write(t, s.dir+"/evil.pem", s.pki.issue("e1").fullchain)
+		s.learn("evil.pem")
+		if got := s.root(s.dir); got != "complete=true mixed=true" {
+			t.Error(got)
 		}
 	})
 }

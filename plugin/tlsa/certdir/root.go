@@ -146,8 +146,11 @@ func (r *root) report(counts bool) *Root {
 // notice hands out a root whose files turn out between two sweeps to belong to several users: what the stranger's file says
 // must not be believed until the next sweep (design 2).
 func (s *scan) notice(r *root, list []status) {
-	if r.survey != nil || r.mixed || !r.owned {
+	if r.survey != nil || r.mixed || r.last == nil {
 		return
+	}
+	if i := slices.IndexFunc(list, func(st status) bool { return !st.gone && st.bad == nil }); i >= 0 && !r.owned {
+		r.owner, r.owned = list[i].uid, true
 	}
 	if slices.ContainsFunc(list, func(st status) bool { return !st.gone && st.bad == nil && st.uid != r.owner }) {
 		state := *r.last

@@ -10,9 +10,10 @@ import (
 // An unmounted volume looks like that.
 func (a *atlas) breaker(roots []*certdir.Root) {
 	for _, r := range roots {
-		if !r.Complete {
-			continue
+		if !r.Complete || r.Sweeps == a.judged[r.Path] {
+			continue // it was not swept as a whole, or not anew
 		}
+		a.judged[r.Path] = r.Sweeps
 		now := map[string]struct{}{}
 		for id, l := range a.lineages {
 			if l.Root == r.Path {

@@ -20,6 +20,7 @@ func (s *stage) reload(cfg Config) {
 	s.p.Stop()
 	s.p = next
 	next.Start()
+	next.Inherit()
 	synctestWait()
 }
 

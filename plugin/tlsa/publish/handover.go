@@ -57,7 +57,6 @@ func takeOver(p *Publisher) {
 	for _, o := range p.before {
 		o.pause()
 	}
-	p.watchdog = time.AfterFunc(giveUp, p.Abort)
 }
 
 // takenOver makes p a running publisher.
@@ -159,8 +158,8 @@ func (p *Publisher) restore() {
 	}
 }
 
-// adopt takes the timelines of owners that the block does not have from the other blocks of the ledger: the zones of the
-// directive have changed.
+// adopt takes the timelines of owners from the other blocks of the ledger, because the zones of the directive have changed:
+// those that the block does not have, and those that a publisher writes which p succeeds.
 func (p *Publisher) adopt() error {
 	blocks, err := p.others()
 	if err != nil {
@@ -171,13 +170,29 @@ func (p *Publisher) adopt() error {
 		if err != nil {
 			return err
 		}
+		current := slices.ContainsFunc(p.before, func(o *Publisher) bool { return o.block == block })
 		for _, o := range p.owners {
-			if t := timelines[o.Name]; t != nil && reflect.DeepEqual(o.timeline, rollover.Timeline{}) {
+			if t := timelines[o.Name]; t != nil && (current || reflect.DeepEqual(o.timeline, rollover.Timeline{})) {
 				o.timeline, o.adopted = *t, true
+				p.adopted = append(p.adopted, o.Name)
 			}
 		}
 	}
 	return nil
+}
+
+// disown takes back what a start that is given up has adopted: the publisher before goes on with it elsewhere.
+func (p *Publisher) disown() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	gone := map[string]*rollover.Timeline{}
+	for _, name := range p.adopted {
+		gone[name] = nil
+	}
+	p.adopted = nil
+	if p.store != nil && len(gone) > 0 {
+		p.upkeep(p.store.Commit(p.block, gone))
+	}
 }
 
 // others names the other blocks of the ledger under the same view.
@@ -188,21 +203,30 @@ func (p *Publisher) others() ([]string, error) {
 	}), err
 }
 
-// withdraw takes the owners that the Corefile no longer has out of the ledger (rule 8), with blocks that nobody has any
-// more. It waits for the start: one that fails leaves them to the instance before.
-func (p *Publisher) withdraw() {
-	gone := map[string]map[string]*rollover.Timeline{p.block: p.withdrawn}
-	p.withdrawn = nil
+// Inherit takes the blocks that nobody has any more out of the ledger. It is called when all publishers of an instance have
+// started, because only then it is known which those are.
+func (p *Publisher) Inherit() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.store == nil || slices.ContainsFunc(p.owners, func(o *owner) bool { return o.adopted }) {
+		return // what could not be copied is still needed there
+	}
+	p.adopted = nil
+	gone := map[string]map[string]*rollover.Timeline{}
 	blocks, err := p.others()
 	p.upkeep(err)
-	copied := !slices.ContainsFunc(p.owners, func(o *owner) bool { return o.adopted })
 	for _, block := range blocks {
-		if !copied || p.claimed(block) {
-			continue
+		if !p.claimed(block) {
+			gone[block], err = p.store.Load(block)
+			p.upkeep(err)
 		}
-		gone[block], err = p.store.Load(block)
-		p.upkeep(err)
 	}
+	p.withdraw(gone)
+}
+
+// withdraw takes the owners that the Corefile no longer has out of the ledger (rule 8). It waits for the start: one that
+// fails leaves them to the instance before.
+func (p *Publisher) withdraw(gone map[string]map[string]*rollover.Timeline) {
 	for block, timelines := range gone {
 		if len(timelines) > 0 {
 			p.upkeep(p.store.Commit(block, p.gone(timelines))) // what stays is withdrawn at the next start

@@ -72,9 +72,12 @@ func (s *stage) prepare(cfg Config) (*Publisher, error) {
 	}
 	p := New(cfg, s.zone, s.log, s.log)
 	p.open = func(string) (store, error) { return s.disk.open() }
-	tree := s.tree
-	p.watch = func(certdir.Config) watcher { return tree }
+	p.watch = watcherOf(s.tree)
 	return p, p.Prepare()
+}
+
+func watcherOf(t *tree) func(certdir.Config) watcher {
+	return func(certdir.Config) watcher { return t }
 }
 
 // start is prepare and Start.
@@ -86,6 +89,7 @@ func (s *stage) start(cfg Config) {
 	}
 	s.p = p
 	p.Start()
+	p.Inherit()
 	synctest.Wait()
 }
 

@@ -28,6 +28,7 @@ type atlas struct {
 	missing  map[string]*absence            // files that timelines know and that are not there
 	round    int                            // counts sweeps, for missing
 	swept    map[string]map[string]struct{} // the lineages of a root at its last complete sweep
+	judged   map[string]uint64              // the sweep that swept belongs to
 	lost     map[string]bool                // lineages that vanished together with half of their root
 }
 
@@ -35,7 +36,7 @@ func newAtlas(owners []*owner) *atlas {
 	a := &atlas{
 		byHost: map[string][]*owner{}, byParent: map[string][]*owner{}, byFrom: map[string][]*owner{},
 		roots: map[string]*certdir.Root{}, lineages: map[string]*lineage{}, byName: map[string]map[string]*lineage{},
-		placed: map[string]map[*owner]struct{}{}, missing: map[string]*absence{}, lost: map[string]bool{}, swept: map[string]map[string]struct{}{},
+		placed: map[string]map[*owner]struct{}{}, missing: map[string]*absence{}, lost: map[string]bool{}, swept: map[string]map[string]struct{}{}, judged: map[string]uint64{},
 	}
 	for _, o := range owners {
 		for _, from := range o.From {

@@ -2,6 +2,8 @@ package publish
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
@@ -15,6 +17,7 @@ func (p *Publisher) look(owners []*owner) {
 	for _, o := range owners {
 		p.lookAt(o)
 	}
+	p.askAgain(owners)
 }
 
 // lookAgain asks about the owners of the zones whose SOA has changed: *auto* and *secondary* load late. It gives the owners
@@ -34,7 +37,17 @@ func (p *Publisher) lookAgain() map[*owner]struct{} {
 			}
 		}
 	}
+	p.askAgain(slices.Collect(maps.Keys(touched)))
 	return touched
+}
+
+// askAgain forgets the SOAs of zones that did not answer for one of their owners, so that they are soon asked once more.
+func (p *Publisher) askAgain(owners []*owner) {
+	for _, o := range owners {
+		if !o.view.Known {
+			delete(p.soas, o.zone)
+		}
+	}
 }
 
 // zoneSOA is a zone's SOA, and whether it has one.
@@ -61,7 +74,6 @@ func (p *Publisher) lookAt(o *owner) {
 		o.view, o.signed = view, soa.Signed
 	} else {
 		o.view.Known = false // what was known of cuts and signatures stays until the zone says otherwise
-		delete(p.soas, o.zone)
 	}
 	o.policy = o.Policy
 	if p.cfg.FollowSOA {

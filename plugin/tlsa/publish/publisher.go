@@ -56,6 +56,8 @@ type Publisher struct {
 	done   sync.WaitGroup
 	life   sync.Mutex   // held by Prepare, Start, Stop and Abort
 	before []*Publisher // whom it takes over from; guarded by handover.mu
+	// adopted are the owners whose timelines came from another block of the ledger; forgotten once the start is sure.
+	adopted []string
 	// watchdog gives a start up that nobody finishes or aborts.
 	watchdog *time.Timer
 }
@@ -71,19 +73,26 @@ func New(cfg Config, zones Zones, log Logger, meter Meter) *Publisher {
 	log = plain{log}
 	p := &Publisher{
 		cfg: cfg, block: strings.Join(cfg.Zones, " ") + "|" + cfg.View, zones: zones, log: log, meter: meter,
-		problems: newProblems(log, meter), soas: map[string]zoneSOA{}, warned: map[string]bool{}, lags: map[string]time.Duration{}, failed: map[*owner]struct{}{},
-		figures: Figures{States: map[rollover.State]int{}},
-		open:    openLedger,
-		watch:   func(c certdir.Config) watcher { return certdir.New(c) },
+		problems: newProblems(log, meter), warned: map[string]bool{}, lags: map[string]time.Duration{},
+		open:  openLedger,
+		watch: func(c certdir.Config) watcher { return certdir.New(c) },
 	}
 	p.writer = zone.NewWriter(&p.table)
-	for _, c := range cfg.Owners {
-		o := &owner{Owner: c, zone: longest(cfg.Zones, c.Name), lineages: map[string]struct{}{}, index: -1}
+	p.reset()
+	return p
+}
+
+// reset forgets what a start that was given up had found.
+func (p *Publisher) reset() {
+	p.owners, p.queue = nil, nil
+	for _, c := range p.cfg.Owners {
+		o := &owner{Owner: c, zone: longest(p.cfg.Zones, c.Name), lineages: map[string]struct{}{}, index: -1}
 		p.owners = append(p.owners, o)
 	}
 	p.unknown = len(p.owners)
 	p.atlas = newAtlas(p.owners)
-	return p
+	p.soas, p.failed = map[string]zoneSOA{}, map[*owner]struct{}{}
+	p.figures = Figures{States: map[rollover.State]int{}}
 }
 
 func longest(zones []string, name string) string {
@@ -120,6 +129,7 @@ func (p *Publisher) prepare() error {
 		return fmt.Errorf("opening the ledger: %w", err)
 	}
 	p.store = store
+	p.reset()
 	takeOver(p)
 	if err := p.load(); err != nil {
 		p.abort()
@@ -138,6 +148,7 @@ func (p *Publisher) prepare() error {
 		touched[o] = struct{}{}
 	}
 	p.step(touched)
+	p.watchdog = time.AfterFunc(giveUp, p.Abort)
 	return nil
 }
 
@@ -182,21 +193,22 @@ func (p *Publisher) load() error {
 func (p *Publisher) Start() {
 	p.life.Lock()
 	defer p.life.Unlock()
-	p.watchdog.Stop()
 	if p.store == nil { // the start took so long that it was given up
 		if err := p.prepare(); err != nil {
-			p.log.Errorf("%v; nothing is published", err)
+			p.known.Store(false)
+			p.log.Errorf("%v; what was found before is answered, and nothing changes until the next reload", err)
 			return
 		}
-		p.watchdog.Stop()
 	}
+	p.watchdog.Stop()
 	takenOver(p)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	p.mu.Lock()
 	p.serving = true
-	p.withdraw()
-	p.look(p.owners)
+	p.withdraw(map[string]map[string]*rollover.Timeline{p.block: p.withdrawn})
+	p.withdrawn = nil
+	p.lookAgain()
 	p.step(p.all())
 	p.log.Infof("%s: %d names with %d associations; %s", strings.Join(p.cfg.Zones, " "), len(p.owners), p.total(), p.keeping())
 	p.mu.Unlock()
@@ -255,6 +267,7 @@ func (p *Publisher) abort() {
 	if p.watchdog != nil {
 		p.watchdog.Stop()
 	}
+	p.disown()
 	giveBack(p)
 	p.close()
 }
