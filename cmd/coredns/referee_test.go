@@ -158,6 +158,7 @@ func shapes() map[string]struct {
 		"the wildcard's host":                   {"any.wild.example.org.", dns.TypeA, true},
 		"another host of the wildcard":          {"other.wild.example.org.", dns.TypeA, true},
 		"the apex":                              {"example.org.", dns.TypeSOA, true},
+		"ours joined with the zone's own":       {"_587._tcp.mail.example.org.", dns.TypeTLSA, true},
 	}
 }
 
@@ -167,9 +168,10 @@ func shapesServer(t *testing.T) *server {
 	s := tree(t, "")
 	layouts()["rename"].create(t, filepath.Join(s.dir, "live"), newCert(t).pem)
 	write(t, s.conf, strings.Replace(read(t, s.conf), "name _25._tcp.mail",
-		"name _25._tcp.mail\n        name mx1._dane _443._tcp.any.wild from mail\n        name _443._tcp.none", 1))
+		"name _25._tcp.mail\n        name _587._tcp.mail\n        name mx1._dane _443._tcp.any.wild from mail\n        name _443._tcp.none", 1))
 	write(t, filepath.Join(s.dir, "db.example.org"), zoneFile+`*.wild      IN A     127.0.0.1
 _25._tcp.alias IN CNAME mx1._dane
+_587._tcp.mail IN TLSA 3 1 2 `+strings.Repeat("ab", 64)+`
 `)
 	s.start()
 	s.first(owner)

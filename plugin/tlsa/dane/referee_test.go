@@ -56,13 +56,17 @@ func refereeKeys() map[string][]string {
 	}
 }
 
-// refereeChain makes a chain, leaf first, whose leaf has a key of the given kind, signed by a CA of P-256.
+// refereeChain makes a chain, leaf first, whose leaf and CA have keys of the given kind.
 func refereeChain(t *testing.T, kind string) string {
 	t.Helper()
 	dir := t.TempDir()
 	openssl := func(args ...string) []byte { return run(t, dir, "openssl", args...) }
-	openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
-		"-subj", "/CN=referee CA", "-days", "30")
+	ca := refereeKeys()[kind]
+	if kind == "unknown-oid" { // nothing can sign with that
+		ca = refereeKeys()["p-256"]
+	}
+	openssl(append([]string{"genpkey", "-out", "ca.key"}, ca...)...)
+	openssl("req", "-x509", "-new", "-key", "ca.key", "-out", "ca.pem", "-subj", "/CN=referee CA", "-days", "30")
 	openssl(append([]string{"genpkey", "-out", "leaf.key"}, refereeKeys()[kind]...)...)
 	openssl("req", "-new", "-key", "leaf.key", "-out", "leaf.csr", "-subj", "/CN=mail.example.org")
 	write(t, dir, "ext", []byte("subjectAltName=DNS:mail.example.org\n"))
@@ -231,7 +235,7 @@ func TestEveryCombinationOfEveryKeyEqualsTheReferees(t *testing.T) {
 		}
 	}
 	// What each tool cannot do is known: a referee that silently refused more would prove less.
-	for tool, least := range map[string]int{"openssl": 258, "danetool": 164, "ldns-dane": 240} {
+	for tool, least := range map[string]int{"openssl": 258, "danetool": 156, "ldns-dane": 240} {
 		t.Logf("%s agrees on %d of %d", tool, agreed[tool], 24*len(refereeKeys()))
 		if agreed[tool] < least {
 			t.Errorf("%s judged only %d combinations, want at least %d", tool, agreed[tool], least)
