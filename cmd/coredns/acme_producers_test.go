@@ -27,7 +27,7 @@ func producers() map[string]producer {
 func nothingForeign(*play, material) {}
 
 func foreignACMEsh(p *play, challenge material) {
-	p.cat("account.conf", "LOG_FILE='/root/.acme.sh/acme.sh.log'\n")
+	p.cat("account.conf", "LOG_FILE='/home/mail/.acme.sh/acme.sh.log'\n")
 	p.cat("ca/acme-v02.api.letsencrypt.org/directory/account.key", challenge.key)
 	p.cat("mail.example.org_ecc/tls.validation.cert", challenge.leaf)
 	p.cat("mail.example.org_ecc/tls.validation.key", challenge.key)
