@@ -107,12 +107,19 @@ func (b *logBook) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// about gives the lines that hold every one of the words.
-func (b *logBook) about(words ...string) []string {
+// end is where the book ends now.
+func (b *logBook) end() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.lines)
+}
+
+// about gives the lines from a place on that hold every one of the words.
+func (b *logBook) about(from int, words ...string) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var found []string
-	for _, line := range b.lines {
+	for _, line := range b.lines[from:] {
 		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
 			found = append(found, line)
 		}

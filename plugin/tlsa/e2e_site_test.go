@@ -40,6 +40,7 @@ mail     IN A   192.0.2.25
 type site struct {
 	*testing.T
 	zone, host, owner string
+	begun             int // where the log of this site begins
 	dir               string
 	issuer            *issuer
 	signer            *dns.DNSKEY
@@ -56,7 +57,7 @@ type site struct {
 // newSite prepares a zone of its own: timelines and metrics of one process must not meet.
 func newSite(t *testing.T, zone string) *site {
 	t.Helper()
-	s := &site{T: t, zone: zone, host: "mail." + zone, owner: "_25._tcp.mail." + zone, dir: t.TempDir(), issuer: newIssuer(t), port: "0"}
+	s := &site{T: t, zone: zone, host: "mail." + zone, owner: "_25._tcp.mail." + zone, dir: t.TempDir(), issuer: newIssuer(t), port: "0", begun: captured.end()}
 	s.mkdir("certs")
 	s.mkdir("next")
 	s.write("db", fmt.Sprintf(siteZone, zone))
@@ -268,7 +269,7 @@ func (s *site) becomes(figure time.Duration, want ...string) {
 
 // log gives what the log says of the site, of that the lines that hold all of the words.
 func (s *site) log(words ...string) []string {
-	return slices.DeleteFunc(captured.about(words...), func(line string) bool {
+	return slices.DeleteFunc(captured.about(s.begun, words...), func(line string) bool {
 		return !strings.Contains(line, "."+s.zone) && !strings.Contains(line, s.dir)
 	})
 }
