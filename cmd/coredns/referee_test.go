@@ -51,12 +51,9 @@ func daemon(t *testing.T, name string, args ...string) *journal {
 	return log
 }
 
-// unbound is a validating resolver for the server's zone; it gives its address.
-func unbound(t *testing.T, s *server) string {
-	t.Helper()
-	dir, port := t.TempDir(), freePort(t)
-	write(t, filepath.Join(dir, "anchor"), anchor(t)+"\n")
-	write(t, filepath.Join(dir, "conf"), fmt.Sprintf(`server:
+// unboundConf has a strict validator on a port of 127.0.0.1, with the anchor in dir and the zone at stub.
+func unboundConf(dir, port, stub string) string {
+	return fmt.Sprintf(`server:
     interface: 127.0.0.1
     port: %s
     username: ""
@@ -74,8 +71,16 @@ remote-control:
     control-enable: no
 stub-zone:
     name: "example.org"
-    stub-addr: 127.0.0.1@%s
-`, port, dir, dir, s.port))
+    stub-addr: %s
+`, port, dir, dir, stub)
+}
+
+// unbound is a validating resolver for the server's zone; it gives its address.
+func unbound(t *testing.T, s *server) string {
+	t.Helper()
+	dir, port := t.TempDir(), freePort(t)
+	write(t, filepath.Join(dir, "anchor"), anchor(t)+"\n")
+	write(t, filepath.Join(dir, "conf"), unboundConf(dir, port, "127.0.0.1@"+s.port))
 	daemon(t, "unbound", "-d", "-c", filepath.Join(dir, "conf"))
 	return "127.0.0.1:" + port
 }

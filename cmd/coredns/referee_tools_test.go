@@ -3,7 +3,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,20 +106,5 @@ func judgedSite(t *testing.T, dir string) {
     file db.example.org
 }
 `)
-	write(t, filepath.Join(dir, "unbound.conf"), fmt.Sprintf(`server:
-    interface: 127.0.0.1
-    username: ""
-    chroot: ""
-    directory: "%s"
-    pidfile: ""
-    use-syslog: no
-    do-not-query-localhost: no
-    module-config: "validator iterator"
-    trust-anchor-file: "%s/anchor"
-remote-control:
-    control-enable: no
-stub-zone:
-    name: "example.org"
-    stub-addr: 127.0.0.3
-`, dir, dir))
+	write(t, filepath.Join(dir, "unbound.conf"), unboundConf(dir, "53", "127.0.0.3"))
 }

@@ -71,8 +71,9 @@ type entity struct {
 // issue makes a certificate for key, signed by parent, or by itself if parent is nil.
 func issue(t testing.TB, cn string, key crypto.Signer, parent *entity, change ...func(*x509.Certificate)) *entity {
 	t.Helper()
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(time.Now().UnixNano()),
+		SerialNumber:          must(t, serial, err),
 		Subject:               pkix.Name{CommonName: cn},
 		NotBefore:             notBefore,
 		NotAfter:              notAfter,
