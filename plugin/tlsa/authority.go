@@ -7,69 +7,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/pkg/nonwriter"
 	"github.com/coredns/coredns/plugin/pkg/response"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/denial"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 
 	"github.com/miekg/dns"
 )
-
-// soaFor gives the SOA that the next plugin has for name, in a copy with the TTL of a denial; nil if there is none. The
-// zone may be one below ours, so it is never taken for granted. A wildcard CNAME gives no SOA at name itself: the names
-// above it do.
-func soaFor(ctx context.Context, next plugin.Handler, w dns.ResponseWriter, name string) dns.RR {
-	for {
-		if m := ask(ctx, next, w, name, dns.TypeSOA, false); m != nil {
-			for _, section := range [][]dns.RR{m.Ns, m.Answer} {
-				for _, rr := range section {
-					if rr.Header().Rrtype == dns.TypeSOA && dns.IsSubDomain(rr.Header().Name, name) {
-						return negative(rr)
-					}
-				}
-			}
-		}
-		i, end := dns.NextLabel(name, 0)
-		if end {
-			return nil
-		}
-		name = name[i:]
-	}
-}
-
-// negative gives an SOA in a copy with the TTL min(TTL, MINIMUM) (RFC 2308 3, RFC 9077 3): *dnssec* gives its NSEC the same.
-func negative(rr dns.RR) dns.RR {
-	soa, ok := rr.(*dns.SOA)
-	if !ok {
-		return rr
-	}
-	c := *soa
-	c.Hdr.Ttl = min(c.Hdr.Ttl, c.Minttl)
-	return &c
-}
-
-// ask puts a question of our own to the next plugin; nil if it has no answer.
-func ask(ctx context.Context, next plugin.Handler, w dns.ResponseWriter, name string, qtype uint16, do bool) *dns.Msg {
-	if next == nil {
-		return nil
-	}
-	q := new(dns.Msg)
-	q.SetQuestion(name, qtype)
-	if do {
-		q.SetEdns0(4096, true)
-	}
-	nw := nonwriter.New(w)
-	if _, err := next.ServeDNS(ctx, nw, q); err != nil || nw.Msg == nil {
-		return nil
-	}
-	// The answer with an alias that leads out of the server's zones has the rcode of its target (RFC 6604 3): a failure here.
-	if r := nw.Msg.Rcode; r != dns.RcodeSuccess && r != dns.RcodeNameError && len(nw.Msg.Answer) == 0 {
-		return nil
-	}
-	return nw.Msg
-}
 
 // backend is the zone data behind a handler.
 type backend struct{ h *Handler }
@@ -153,7 +98,7 @@ func hideable() []uint16 {
 }
 
 func (b backend) ask(name string, qtype uint16, do bool) *dns.Msg {
-	return ask(context.Background(), b.h.Next, local{}, name, qtype, do)
+	return denial.Ask(context.Background(), b.h.Next, local{}, name, qtype, do)
 }
 
 // local is the other end of our own questions.

@@ -70,6 +70,8 @@ func (b *block) warnSize(d *draft, o publish.Owner) {
 type peers struct {
 	// dnssec signs our answers.
 	dnssec bool
+	// unsigned: *dnssec* stands behind us, where it sees none of our answers.
+	unsigned bool
 	// next: a plugin after us serves the zone.
 	next bool
 	// transfer lets secondaries have the zone.
@@ -85,6 +87,10 @@ func (b *block) check(p peers) (warnings []string, err error) {
 	}
 	if !p.next {
 		return nil, b.errorf("tlsa: no plugin after it serves %s: add file, auto or secondary to the server block", list(b.Zones))
+	}
+	if p.unsigned {
+		return nil, b.errorf("tlsa: dnssec stands after it in this build and would sign none of its answers: " +
+			"in plugin.cfg, put tlsa after dnssec and transfer, and before file")
 	}
 	if !p.dnssec {
 		tell("no dnssec in the server block, so clients ignore its TLSA records: add dnssec, unless something else signs them")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/denial"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 
 	"github.com/miekg/dns"
@@ -109,7 +110,7 @@ func (h *Handler) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, 
 
 // deny gives NODATA with exactly one SOA: *dnssec* signs no other denial. Without an SOA it gives nil: SERVFAIL, not a denial.
 func (h *Handler) deny(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, name string) *dns.Msg {
-	soa := soaFor(ctx, h.Next, w, name)
+	soa := denial.SOA(ctx, h.Next, w, name)
 	if soa == nil {
 		return nil
 	}
@@ -134,7 +135,7 @@ func (e *existing) WriteMsg(m *dns.Msg) error {
 	nodata.Rcode = dns.RcodeSuccess
 	nodata.Ns = make([]dns.RR, len(m.Ns))
 	for i, rr := range m.Ns {
-		nodata.Ns[i] = negative(rr)
+		nodata.Ns[i] = denial.Negative(rr)
 	}
 	return e.ResponseWriter.WriteMsg(&nodata)
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/denial"
 )
 
 var log = clog.NewWithPlugin(pluginName)
@@ -25,6 +27,7 @@ func setup(c *caddy.Controller) error {
 		h.bypass = append(h.bypass, bypassed(b)...)
 	}
 	cfg := dnsserver.GetConfig(c)
+	signed := guard(cfg)
 	cfg.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		h.Next = next
 		return h
@@ -33,7 +36,7 @@ func setup(c *caddy.Controller) error {
 	c.OnStartup(func() error {
 		for _, b := range blocks {
 			b.View = cfg.ViewName
-			if err := i.prepare(h, b, peersOf(cfg, h)); err != nil {
+			if err := i.prepare(h, b, peersOf(cfg, h, *signed)); err != nil {
 				return plugin.Error(pluginName, err)
 			}
 		}
@@ -56,10 +59,28 @@ func bypassed(b *block) []string {
 	return names
 }
 
+// guard puts the handlers of package denial around *dnssec*, which has been set up before us. The result tells whether the
+// server block has it, once the server has been put together.
+func guard(cfg *dnsserver.Config) *bool {
+	signed := new(bool)
+	behind := func() []string {
+		var names []string
+		for _, h := range cfg.Handlers() {
+			names = append(names, h.Name())
+		}
+		return names
+	}
+	for i, build := range cfg.Plugin {
+		cfg.Plugin[i] = denial.Guard(build, behind, func() { *signed = true })
+	}
+	return signed
+}
+
 // peersOf looks at the rest of the server block. It is complete only once the server has been put together.
-func peersOf(cfg *dnsserver.Config, h *Handler) peers {
+func peersOf(cfg *dnsserver.Config, h *Handler, signed bool) peers {
 	return peers{
-		dnssec:     cfg.Handler("dnssec") != nil,
+		dnssec:     signed,
+		unsigned:   cfg.Handler("dnssec") != nil,
 		next:       h.Next != nil,
 		transfer:   cfg.Handler("transfer") != nil,
 		rewriteTTL: rewritesTTL(cfg.Handler("rewrite")),

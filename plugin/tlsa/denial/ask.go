@@ -1,0 +1,84 @@
+package denial
+
+import (
+	"context"
+	"strings"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/nonwriter"
+
+	"github.com/miekg/dns"
+)
+
+// Ask puts a question of our own to next, on behalf of the client of w; nil if it has no answer.
+func Ask(ctx context.Context, next plugin.Handler, w dns.ResponseWriter, name string, qtype uint16, do bool) *dns.Msg {
+	if next == nil {
+		return nil
+	}
+	q := new(dns.Msg)
+	q.SetQuestion(name, qtype)
+	if do {
+		q.SetEdns0(4096, true)
+	}
+	nw := nonwriter.New(w)
+	if _, err := next.ServeDNS(ctx, nw, q); err != nil || nw.Msg == nil {
+		return nil
+	}
+	// The answer with an alias that leads out of the server's zones has the rcode of its target (RFC 6604 3): a failure here.
+	if r := nw.Msg.Rcode; r != dns.RcodeSuccess && r != dns.RcodeNameError && len(nw.Msg.Answer) == 0 {
+		return nil
+	}
+	return nw.Msg
+}
+
+// SOA gives the SOA that next has for name, in a copy with the TTL of a denial; nil if there is none. A wildcard CNAME gives
+// no SOA at name itself: the names above it do.
+func SOA(ctx context.Context, next plugin.Handler, w dns.ResponseWriter, name string) *dns.SOA {
+	for {
+		if m := Ask(ctx, next, w, name, dns.TypeSOA, false); m != nil {
+			for _, section := range [][]dns.RR{m.Ns, m.Answer} {
+				for _, rr := range section {
+					if soa, ok := rr.(*dns.SOA); ok && dns.IsSubDomain(soa.Hdr.Name, name) {
+						return negative(soa)
+					}
+				}
+			}
+		}
+		i, end := dns.NextLabel(name, 0)
+		if end {
+			return nil
+		}
+		name = name[i:]
+	}
+}
+
+// Negative gives an SOA in a copy with the TTL min(TTL, MINIMUM) of denials (RFC 2308 3, RFC 9077 3); any other record as
+// it is. The NSEC of the denial has the same.
+func Negative(rr dns.RR) dns.RR {
+	if soa, ok := rr.(*dns.SOA); ok {
+		return negative(soa)
+	}
+	return rr
+}
+
+func negative(soa *dns.SOA) *dns.SOA {
+	c := *soa
+	c.Hdr.Ttl = min(c.Hdr.Ttl, c.Minttl)
+	return &c
+}
+
+// isCut tells whether name is a zone cut of next: it refers to the child rather than to answer.
+func isCut(ctx context.Context, next plugin.Handler, w dns.ResponseWriter, name string) bool {
+	m := Ask(ctx, next, w, name, dns.TypeNS, false)
+	return m != nil && soaOf(m) == nil && cutOf(m) != ""
+}
+
+// hasDNAME tells whether next has a DNAME at name itself.
+func hasDNAME(ctx context.Context, next plugin.Handler, w dns.ResponseWriter, name string) bool {
+	m := Ask(ctx, next, w, name, dns.TypeDNAME, false)
+	if m == nil || len(m.Answer) == 0 {
+		return false
+	}
+	rr := m.Answer[0].Header()
+	return rr.Rrtype == dns.TypeDNAME && strings.EqualFold(rr.Name, name)
+}
