@@ -21,19 +21,22 @@ func setup(c *caddy.Controller) error {
 	}
 	registerHook()
 	h := &Handler{}
-	for _, b := range blocks {
-		h.bypass = append(h.bypass, bypassed(b)...)
-	}
 	cfg := dnsserver.GetConfig(c)
+	h.bypass = func() []string { return bypassed(blocks, cfg.Handler("transfer") != nil) }
 	cfg.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		h.Next = next
+		if h.apexes = apexesOf(blocks, next, h.has); h.apexes != nil {
+			h.Next = h.apexes
+		}
 		return h
 	})
 	i := instanceOf(c)
+	i.expect(cfg, blocks)
 	c.OnStartup(func() error {
+		h.transfers = transfersOf(cfg, h)
 		for _, b := range blocks {
 			b.View = cfg.ViewName
-			if err := i.prepare(h, b, peersOf(cfg, h)); err != nil {
+			if err := i.prepare(h, b, peersOf(cfg, h, b)); err != nil {
 				return plugin.Error(pluginName, err)
 			}
 		}
@@ -45,22 +48,26 @@ func setup(c *caddy.Controller) error {
 // manyOwners is where naming every owner to *cache* would cost its look-ups more than bypassing the zone does.
 const manyOwners = 64
 
-func bypassed(b *block) []string {
-	if len(b.Owners) > manyOwners {
-		return b.Zones
-	}
+// bypassed gives the names, or where serials change with us the zones, because a secondary must not get an old SOA.
+func bypassed(blocks []*block, transferred bool) []string {
 	var names []string
-	for _, o := range b.Owners {
-		names = append(names, o.Name)
+	for _, b := range blocks {
+		if len(b.Owners) > manyOwners || b.authority != nil || transferred && !b.guardOnly() {
+			names = append(names, b.Zones...)
+			continue
+		}
+		for _, o := range b.Owners {
+			names = append(names, o.Name)
+		}
 	}
 	return names
 }
 
 // peersOf looks at the rest of the server block. It is complete only once the server has been put together.
-func peersOf(cfg *dnsserver.Config, h *Handler) peers {
+func peersOf(cfg *dnsserver.Config, h *Handler, b *block) peers {
 	return peers{
 		dnssec:     cfg.Handler("dnssec") != nil,
-		next:       h.Next != nil,
+		next:       h.hasNext(b),
 		transfer:   cfg.Handler("transfer") != nil,
 		rewriteTTL: rewritesTTL(cfg.Handler("rewrite")),
 	}

@@ -25,7 +25,7 @@ type Publisher struct {
 
 	table zone.Table
 	parts map[string]*Part // by zone; the map never changes
-	known atomic.Bool // no owner's answer is Unknown
+	known atomic.Bool      // no owner's answer is Unknown
 
 	// mu is held for one step: a change of files, a due moment, a check of the zone.
 	mu        sync.Mutex
@@ -48,7 +48,7 @@ type Publisher struct {
 	backoff   time.Duration                 // how long to wait before that is tried again, 0 when commits work
 	retry     time.Time                     // when it is
 	figures   Figures
-	changed   func() // see OnChange
+	changed   func()         // see OnChange
 	checked   rollover.Stamp // both clocks at the last check
 
 	open  func(path string) (store, error)
