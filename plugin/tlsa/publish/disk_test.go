@@ -109,6 +109,12 @@ func (d *disk) Commit(block string, changes map[string]*rollover.Timeline) error
 	return d.CommitSerial(block, changes, 0)
 }
 
+// serial is the part that is recorded.
+func (d *disk) serial() uint32 {
+	part, _ := d.Serial() // never fails
+	return part
+}
+
 func (d *disk) Serial() (uint32, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
