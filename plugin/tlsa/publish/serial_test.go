@@ -2,6 +2,7 @@ package publish
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,17 +47,24 @@ func TestPartIsThePreviousAndOneOrTheClock(t *testing.T) {
 func TestPartRisesWithEveryChangeThatShowsAndIsRecordedBefore(t *testing.T) {
 	onStage(t, func(s *stage) {
 		s.put("/certs", "mail", mailLeaf("old"))
-		changes := 0
-		s.start(config())
+		var changes atomic.Int32 // counted by the publisher's goroutines
+		s.p = New(config(), s.zone, s.log, s.log)
+		s.p.open = func(string) (store, error) { return s.disk.open() }
+		s.p.watch = watcherOf(s.tree)
 		s.p.OnChange(func() {
-			changes++
+			changes.Add(1)
 			if stored := s.disk.serial(); stored < s.part() {
 				t.Errorf("%d is shown, %d is recorded", s.part(), stored)
 			}
 		})
+		if err := s.p.Prepare(); err != nil {
+			t.Fatal(err)
+		}
+		s.p.Start()
+		synctest.Wait()
 		rises := func(what string, want bool) {
 			t.Helper()
-			before, told := s.part(), changes
+			before, told := s.part(), changes.Load()
 			switch what {
 			case "a new key":
 				s.put("/certs", "mail", mailLeaf("new"))
@@ -73,8 +81,8 @@ func TestPartRisesWithEveryChangeThatShowsAndIsRecordedBefore(t *testing.T) {
 				s.zone.change(ZoneView{Known: true, Cut: "mail.example.org."}, 3)
 				s.after(2 * time.Minute)
 			}
-			if rose := s.part() > before; rose != want || (changes > told) != want {
-				t.Errorf("%s: from %d to %d, told %d times", what, before, s.part(), changes-told)
+			if rose := s.part() > before; rose != want || (changes.Load() > told) != want {
+				t.Errorf("%s: from %d to %d, told %d times", what, before, s.part(), changes.Load()-told)
 			}
 		}
 		rises("a sweep", false)
