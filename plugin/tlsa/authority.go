@@ -23,6 +23,9 @@ var _ publish.Zones = backend{}
 
 // SOA implements publish.Zones.
 func (b backend) SOA(zone string) (publish.SOA, bool) {
+	if z := b.h.apexes.of(zone); z != nil && z.zone == zone {
+		return z.lookSOA(b.h.apexes.next), true
+	}
 	m := b.ask(zone, dns.TypeSOA, true)
 	if m == nil {
 		return publish.SOA{}, false
@@ -43,9 +46,13 @@ func (b backend) SOA(zone string) (publish.SOA, bool) {
 
 // Look implements publish.Zones.
 func (b backend) Look(owner string) publish.ZoneView {
+	z := b.h.apexes.of(owner)
+	if z != nil && !z.leads(owner, b.h.apexes.next) {
+		return publish.ZoneView{Known: true}
+	}
 	m := b.ask(owner, dns.TypeTLSA, false)
 	if m == nil {
-		return publish.ZoneView{}
+		return publish.ZoneView{Known: z != nil}
 	}
 	v := publish.ZoneView{Known: true}
 	if kind, _ := response.Typify(m, time.Now()); kind == response.Delegation {
@@ -60,6 +67,9 @@ func (b backend) Look(owner string) publish.ZoneView {
 				v.TLSA = append(v.TLSA, a)
 			}
 		}
+	}
+	if z != nil && dns.IsSubDomain(v.Cut, z.zone) && v.Cut != "" {
+		return publish.ZoneView{Known: true} // what delegates the zone to us, or lies above that
 	}
 	if v.Cut == "" && b.has(owner, dns.TypeDNAME) != nil {
 		v.Cut = owner
@@ -124,7 +134,7 @@ func hideable() []uint16 {
 }
 
 func (b backend) ask(name string, qtype uint16, do bool) *dns.Msg {
-	return denial.Ask(context.Background(), b.h.Next, local{}, name, qtype, do)
+	return denial.Ask(context.Background(), b.h.behind(name), local{}, name, qtype, do)
 }
 
 // local is the other end of our own questions.

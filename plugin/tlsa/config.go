@@ -8,6 +8,7 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin/pkg/fall"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
@@ -18,6 +19,8 @@ import (
 type block struct {
 	publish.Config
 	position
+	// authority is nil where the next plugin has the apex.
+	authority *authority
 	// warnings are for the operator's log, each with its place.
 	warnings []string
 	// written tells where each option stands; an option that is missing here has its default.
@@ -50,8 +53,13 @@ func parse(c *caddy.Controller) ([]*block, error) {
 	return blocks, nil
 }
 
-// disjoint refuses an owner that an earlier directive of the server block has: only one of them would be asked.
+// disjoint refuses an owner or apex that an earlier directive of the server block has: only one of them would be asked.
 func (b *block) disjoint(other *block) error {
+	for _, zone := range b.Zones {
+		if b.authority != nil && other.authority != nil && slices.Contains(other.Zones, zone) {
+			return b.errorf("authority for %s stands in the tlsa directive at %s too: write it in one of them", zone, other.position)
+		}
+	}
 	for _, o := range b.Owners {
 		if slices.ContainsFunc(other.Owners, func(p publish.Owner) bool { return p.Name == o.Name }) {
 			return b.errorf("owner %s stands in the tlsa directive at %s too: name it in one of them", o.Name, other.position)
@@ -67,6 +75,9 @@ type builder struct {
 	as     []placed[dane.Combination] // of the block, for names without their own
 	drafts []*draft
 	policy rollover.Policy // what all owners have in common
+	fall   fall.F          // of `fallthrough`
+	// parseOwner reads an owner: with authority also the zone's own name.
+	parseOwner func(raw string, zones []string) (ownerName, error)
 }
 
 // placed is a value and where it was written.
@@ -86,7 +97,10 @@ func newBlock(d directive, serverKeys []string, root string) (*block, error) {
 	}
 	b := &builder{
 		block: &block{position: d.position, written: make(map[string]position)},
-		root:  root,
+		root:  root, parseOwner: parseOwner,
+	}
+	if slices.ContainsFunc(d.options, func(s statement) bool { return s.option == "authority" }) {
+		b.parseOwner = parseApexOwner
 	}
 	b.Zones, b.TTL, b.Rescan = zones, uint32(time.Hour/time.Second), time.Minute
 	for _, s := range d.options {
@@ -109,6 +123,9 @@ func (b *builder) finish(d directive) error {
 		if err := b.complete(d.options); err != nil {
 			return err
 		}
+	}
+	if err := b.authorize(); err != nil {
+		return err
 	}
 	if err := b.times(); err != nil {
 		return err
@@ -210,14 +227,16 @@ func (b *builder) option(s statement) error {
 		return s.duration(&b.Rescan, time.Second, day)
 	case "ledger":
 		return b.ledger(s)
+	case "authority":
+		return b.authorityLine(s)
 	case "fallthrough":
-		return s.position.errorf("fallthrough without authority: remove it, a name that is not ours always goes to the next plugin")
+		return b.fallthroughLine(s)
 	}
 	return s.position.errorf("%w", unknown(s.option))
 }
 
 func unknown(option string) error {
-	options := []string{"certs", "next", "name", "as", "pin", "ttl", "propagation", "hold", "grace", "ledger", "rescan"}
+	options := []string{"certs", "next", "name", "as", "pin", "ttl", "propagation", "hold", "grace", "ledger", "rescan", "authority", "fallthrough"}
 	nearest := slices.MinFunc(options, func(o, p string) int { return distance(option, o) - distance(option, p) })
 	if distance(option, nearest) <= 1+len(nearest)/5 {
 		return fmt.Errorf("unknown option %q: did you mean %q?", option, nearest)

@@ -92,14 +92,18 @@ func (b *block) check(p peers) (warnings []string, err error) {
 	tell := func(format string, args ...any) {
 		warnings = append(warnings, fmt.Sprintf("%s - tlsa: "+format, append([]any{b.position}, args...)...))
 	}
-	if !p.next {
-		return nil, b.errorf("tlsa: no plugin after it serves %s: add file, auto or secondary to the server block", list(b.Zones))
+	switch {
+	case b.authority != nil && len(b.authority.fall.Zones) > 0 && !p.next:
+		return nil, b.written["fallthrough"].errorf("fallthrough leads nowhere: no plugin stands after tlsa, remove it")
+	case b.authority == nil && !p.next:
+		return nil, b.errorf("tlsa: no plugin after it serves %s: add file, auto or secondary to the server block, or authority to tlsa",
+			list(b.Zones))
 	}
 	if p.unsigned {
 		return nil, b.errorf("tlsa: dnssec stands after it in this build and would sign none of its answers: " +
 			"in plugin.cfg, put tlsa after dnssec and transfer, and before file")
 	}
-	if !p.dnssec {
+	if !p.dnssec && !p.transfer { // what is transferred may well be signed by a secondary
 		tell("no dnssec in the server block, so clients ignore its TLSA records: add dnssec, unless something else signs them")
 	}
 	if b.guardOnly() {
@@ -129,7 +133,11 @@ func (b *block) check(p peers) (warnings []string, err error) {
 
 // equal tells whether two blocks that share a ledger, zones and a view have the same options, as they must.
 func (b *block) equal(o *block) error {
-	if err := sameOptions(b.Config, o.Config); err != nil {
+	err := sameOptions(b.Config, o.Config)
+	if err == nil {
+		err = sameAuthority(b.authority, o.authority)
+	}
+	if err != nil {
 		return b.errorf("tlsa shares ledger, zones and view with %s and must have the same options, but %w", o.position, err)
 	}
 	return nil

@@ -29,7 +29,7 @@ type nameLine struct {
 
 // draft finds the owner's draft, or begins one at s.
 func (b *builder) draft(s statement, raw string) (*draft, error) {
-	owner, err := parseOwner(raw, b.Zones)
+	owner, err := b.parseOwner(raw, b.Zones)
 	if err != nil {
 		return nil, s.errorf("%w", err)
 	}

@@ -106,6 +106,9 @@ func describe(blocks []*block) []string {
 	for _, b := range blocks {
 		lines = append(lines, fmt.Sprintf("zones %v certs %q next %q ledger %q ttl %d rescan %s",
 			b.Zones, b.Certs, b.Next, b.Ledger, b.TTL, b.Rescan))
+		if a := b.authority; a != nil {
+			lines = append(lines, fmt.Sprintf("authority %v mbox %s fallthrough %v", a.servers, a.mailbox, a.fall.Zones))
+		}
 		for _, o := range b.Owners {
 			p := o.Policy
 			lines = append(lines, fmt.Sprintf("%s host %s from %q as %v pins %v ttl %d propagation %s hold %s grace %s notafter %t",

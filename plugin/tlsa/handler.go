@@ -8,6 +8,7 @@ import (
 	"github.com/coredns/coredns/plugin"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/denial"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 
 	"github.com/miekg/dns"
@@ -21,23 +22,29 @@ type Handler struct {
 
 	// blocks are the directives of the server block. They are set before the first query and never change.
 	blocks []servedBlock
-	// bypass is what *cache* must not keep.
-	bypass []string
+	// bypass gives what *cache* must not keep.
+	bypass func() []string
+	// apexes are the zones of `authority`, and Next then; nil without one.
+	apexes *apexes
+	// transfers is nil without *transfer*.
+	transfers *transfers
 }
 
 // servedBlock is a directive as queries see it.
 type servedBlock struct {
-	table *zone.Table
-	known func() bool
-	block *block
+	publisher *publish.Publisher
+	table     *zone.Table
+	known     func() bool
+	block     *block
 	served
 }
 
 // serve adds what a unit publishes.
 func (h *Handler) serve(u *unit) {
 	h.blocks = append(h.blocks, servedBlock{
-		table: u.publisher.Table(), known: u.publisher.Known, block: u.block, served: u.meter.served,
+		publisher: u.publisher, table: u.publisher.Table(), known: u.publisher.Known, block: u.block, served: u.meter.served,
 	})
+	h.apexes.serve(u)
 }
 
 var _ plugin.Handler = (*Handler)(nil)
@@ -50,6 +57,7 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	if r.Opcode != dns.OpcodeQuery || len(r.Question) != 1 || r.Question[0].Qclass != dns.ClassINET {
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
 	}
+	w = h.numbered(w)
 	name, qtype := strings.ToLower(r.Question[0].Name), r.Question[0].Qtype
 	entry, block := h.lookup(name)
 	if block == nil || qtype == dns.TypeAXFR || qtype == dns.TypeIXFR {
@@ -144,7 +152,7 @@ func (e *existing) WriteMsg(m *dns.Msg) error {
 }
 
 // CacheBypassZones implements cache.ZoneBypasser. *cache* asks before our own start, so the names are there from setup on.
-func (h *Handler) CacheBypassZones() []string { return h.bypass }
+func (h *Handler) CacheBypassZones() []string { return h.bypass() }
 
 // Ready implements ready.Readiness: every owner can be answered with something better than SERVFAIL.
 func (h *Handler) Ready() bool {

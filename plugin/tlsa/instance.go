@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 )
@@ -18,7 +19,11 @@ type instance struct {
 	units []*unit
 	// rehearsals look at the answers of each server block once it serves.
 	rehearsals []func()
-	up         *caddy.Instance // nil until it serves
+	// expected are all directives of the Corefile, for what one has to know of another before that is prepared.
+	expected []expected
+	handlers []*Handler // those with *transfer*
+	herald   *herald
+	up       *caddy.Instance // nil until it serves
 }
 
 type unit struct {
@@ -34,7 +39,7 @@ func instanceOf(c *caddy.Controller) *instance {
 	if i, ok := c.Get(instanceKey{}).(*instance); ok {
 		return i
 	}
-	i := &instance{}
+	i := &instance{herald: newHerald()}
 	c.Set(instanceKey{}, i)
 	c.OnShutdown(i.stop)
 	c.OnRestartFailed(i.restartFailed)
@@ -53,11 +58,9 @@ func (i *instance) prepare(h *Handler, b *block, p peers) error {
 	if b.guardOnly() {
 		return nil
 	}
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(b.Ledger)); err == nil && b.Ledger != "" {
-		b.Ledger = filepath.Join(dir, filepath.Base(b.Ledger)) // one ledger has one name, by whatever links it is reached
-	}
+	b.Ledger = oneName(b.Ledger)
 	_, written := b.written["propagation"]
-	b.FollowSOA = p.transfer && !written
+	b.FollowSOA = i.transferred(b) && !written
 	_, b.HoldWritten = b.written["hold"]
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -68,13 +71,48 @@ func (i *instance) prepare(h *Handler, b *block, p peers) error {
 	if u == nil {
 		m := newMeter(b.Config)
 		u = &unit{block: b, publisher: publish.New(b.Config, backend{h}, log, m), meter: m}
+		u.publisher.OnChange(i.herald.changed)
 		if err := u.publisher.Prepare(); err != nil {
 			return fmt.Errorf("%s - %w", b.position, err)
 		}
 		i.units = append(i.units, u)
 	}
 	h.serve(u)
+	if h.transfers != nil && !slices.Contains(i.handlers, h) {
+		i.handlers = append(i.handlers, h)
+	}
 	return nil
+}
+
+// oneName gives a ledger the same name by whatever links its directory is reached.
+func oneName(ledger string) string {
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(ledger)); err == nil && ledger != "" {
+		return filepath.Join(dir, filepath.Base(ledger))
+	}
+	return ledger
+}
+
+// expected are the directives of one server block.
+type expected struct {
+	cfg    *dnsserver.Config
+	blocks []*block
+}
+
+func (i *instance) expect(cfg *dnsserver.Config, blocks []*block) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.expected = append(i.expected, expected{cfg, blocks})
+}
+
+// transferred tells whether *transfer* stands beside any of the blocks that share b's timeline.
+func (i *instance) transferred(b *block) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.ContainsFunc(i.expected, func(e expected) bool {
+		return e.cfg.ViewName == b.View && e.cfg.Handler("transfer") != nil && slices.ContainsFunc(e.blocks, func(o *block) bool {
+			return oneName(o.Ledger) == b.Ledger && slices.Equal(o.Zones, b.Zones)
+		})
+	})
 }
 
 // share gives the unit of a block that has the same timeline, nil if b is the first.
@@ -111,6 +149,9 @@ func started(in *caddy.Instance) {
 	for _, rehearse := range i.rehearsals {
 		rehearse()
 	}
+	if len(i.handlers) > 0 {
+		go i.herald.run(i.handlers)
+	}
 }
 
 // restartFailed makes the next instance give back what it took. But where it was the shutdown of another plugin that failed,
@@ -140,5 +181,6 @@ func (i *instance) stop() error {
 		u.meter.end()
 	}
 	i.units = nil
+	i.herald.stop()
 	return nil
 }

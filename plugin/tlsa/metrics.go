@@ -71,6 +71,7 @@ func newMeter(c publish.Config) *meter {
 	ledgerErrors.WithLabelValues(m.zone, m.view)
 	clockJumps.WithLabelValues(m.zone, m.view)
 	m.served.ok = responses.WithLabelValues(m.zone, m.view, dns.RcodeToString[dns.RcodeSuccess])
+	m.served.none = responses.WithLabelValues(m.zone, m.view, dns.RcodeToString[dns.RcodeNameError])
 	m.served.failed = responses.WithLabelValues(m.zone, m.view, dns.RcodeToString[dns.RcodeServerFailure])
 	return m
 }
@@ -226,4 +227,13 @@ func seconds(t time.Time) float64 {
 }
 
 // served counts the responses of one block. Its counters are looked up once, not for each query.
-type served struct{ ok, failed prometheus.Counter }
+type served struct{ ok, none, failed prometheus.Counter }
+
+// count is for an answer or denial of ours.
+func (s served) count(rcode int) {
+	if rcode == dns.RcodeNameError {
+		s.none.Inc()
+	} else {
+		s.ok.Inc()
+	}
+}

@@ -21,20 +21,23 @@ func setup(c *caddy.Controller) error {
 	}
 	registerHook()
 	h := &Handler{}
-	for _, b := range blocks {
-		h.bypass = append(h.bypass, bypassed(b)...)
-	}
 	cfg := dnsserver.GetConfig(c)
 	chain := survey(cfg)
+	h.bypass = func() []string { return bypassed(blocks, cfg.Handler("transfer") != nil) }
 	cfg.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		h.Next = next
+		if h.apexes = apexesOf(blocks, next, h.has); h.apexes != nil {
+			h.Next = h.apexes
+		}
 		return h
 	})
 	i := instanceOf(c)
+	i.expect(cfg, blocks)
 	c.OnStartup(func() error {
+		h.transfers = transfersOf(cfg, h)
 		for _, b := range blocks {
 			b.View = cfg.ViewName
-			if err := i.prepare(h, b, peersOf(cfg, h, chain)); err != nil {
+			if err := i.prepare(h, b, peersOf(cfg, h, b, chain)); err != nil {
 				return plugin.Error(pluginName, err)
 			}
 		}
@@ -47,13 +50,17 @@ func setup(c *caddy.Controller) error {
 // manyOwners is where naming every owner to *cache* would cost its look-ups more than bypassing the zone does.
 const manyOwners = 64
 
-func bypassed(b *block) []string {
-	if len(b.Owners) > manyOwners {
-		return b.Zones
-	}
+// bypassed gives the names, or where serials change with us the zones, because a secondary must not get an old SOA.
+func bypassed(blocks []*block, transferred bool) []string {
 	var names []string
-	for _, o := range b.Owners {
-		names = append(names, o.Name)
+	for _, b := range blocks {
+		if len(b.Owners) > manyOwners || b.authority != nil || transferred && !b.guardOnly() {
+			names = append(names, b.Zones...)
+			continue
+		}
+		for _, o := range b.Owners {
+			names = append(names, o.Name)
+		}
 	}
 	return names
 }
@@ -89,11 +96,11 @@ func survey(cfg *dnsserver.Config) *chain {
 }
 
 // peersOf looks at the rest of the server block. It is complete only once the server has been put together.
-func peersOf(cfg *dnsserver.Config, h *Handler, c *chain) peers {
+func peersOf(cfg *dnsserver.Config, h *Handler, b *block, c *chain) peers {
 	p := peers{
 		dnssec:   c.signed,
 		unsigned: cfg.Handler("dnssec") != nil,
-		next:     h.Next != nil,
+		next:     h.hasNext(b),
 		transfer: cfg.Handler("transfer") != nil,
 		any:      cfg.Handler("any") != nil,
 		stale:    servesStale(cfg.Handler("cache")),

@@ -60,6 +60,9 @@ func (f *file) fill(from *file, held *contents) error {
 	if err := f.prepare(held.beat, nil); err != nil {
 		return err
 	}
+	if err := f.transact(func(tx *bolt.Tx) error { return putSerial(tx.Bucket([]byte(bucketName)), held.serial) }); err != nil {
+		return err
+	}
 	var issuers []dane.Fingerprint
 	for id := range held.used {
 		issuers = append(issuers, held.issuers[id])
@@ -78,7 +81,7 @@ func (f *file) fill(from *file, held *contents) error {
 				}
 				all[0].issuers = issuers
 				for part := range slices.Chunk(all, batch) {
-					if err := f.transact(func(tx *bolt.Tx) error { return write(tx, string(name), part, held.beat, packed) }); err != nil {
+					if err := f.transact(func(tx *bolt.Tx) error { return write(tx, string(name), part, 0, held.beat, packed) }); err != nil {
 						return err
 					}
 				}

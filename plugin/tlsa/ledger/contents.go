@@ -13,8 +13,8 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// The file: a bucket named after the version, in it the heartbeat, the issuers by issuerID, and a bucket of records by owner
-// for each block.
+// The file: a bucket named after the version, in it the heartbeat, the issuers by issuerID, a bucket of records by owner for
+// each block, and where it was ever needed the part of a serial.
 const (
 	anyVersion      = "tlsa-v"
 	bucketName      = "tlsa-v1"
@@ -32,6 +32,7 @@ type contents struct {
 	beat    rollover.Stamp
 	issuers map[issuerID]dane.Fingerprint
 	used    map[issuerID]bool
+	serial  uint32 // the part of a serial; 0: none
 	records int
 	octets  uint64 // of the records, as they lie in a full page
 }
@@ -52,6 +53,10 @@ func examine(r io.ReaderAt, size int64) (*contents, error) {
 	c := &contents{image: im, issuers: make(map[issuerID]dane.Fingerprint), used: make(map[issuerID]bool)}
 	seen := make(map[string]bool)
 	err = im.bucket(top, func(e element) error {
+		if isSerial(e) {
+			c.serial = max(c.serial, decodeSerial(e.value))
+			return nil
+		}
 		seen[string(e.key)] = true
 		return c.part(e)
 	})

@@ -23,6 +23,9 @@ func populate(t testing.TB, path string) (now, copied map[string]timelines) {
 	commit(t, s, "a", owners(0, 40))
 	commit(t, s, "a", timelines{ownerOf(1): nil, ownerOf(2): typical(77)})
 	commit(t, s, "small", owners(50, 51))
+	if err := s.CommitSerial("", nil, 41); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Backup(); err != nil {
 		t.Fatal(err)
 	}

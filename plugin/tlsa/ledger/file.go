@@ -130,7 +130,7 @@ func encodeAll(block string, changes map[string]*rollover.Timeline) ([]encoded, 
 	return out, nil
 }
 
-func (f *file) commit(block string, changes map[string]*rollover.Timeline, now rollover.Stamp) error {
+func (f *file) commit(block string, changes map[string]*rollover.Timeline, serial uint32, now rollover.Stamp) error {
 	all, err := encodeAll(block, changes)
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (f *file) commit(block string, changes map[string]*rollover.Timeline, now r
 	}
 	for {
 		n := min(len(all), batch)
-		err := f.transact(func(tx *bolt.Tx) error { return write(tx, block, all[:n], now, fill) })
+		err := f.transact(func(tx *bolt.Tx) error { return write(tx, block, all[:n], serial, now, fill) })
 		if err != nil {
 			return fmt.Errorf("recording %d owners in %s: %w", len(changes), f.path, err)
 		}
@@ -153,9 +153,9 @@ func (f *file) commit(block string, changes map[string]*rollover.Timeline, now r
 }
 
 // write puts the records of one transaction.
-func write(tx *bolt.Tx, block string, records []encoded, now rollover.Stamp, fill float64) error {
+func write(tx *bolt.Tx, block string, records []encoded, serial uint32, now rollover.Stamp, fill float64) error {
 	top := tx.Bucket([]byte(bucketName))
-	if err := top.Put([]byte(heartbeatKey), encodeBeat(now)); err != nil || len(records) == 0 {
+	if err := errors.Join(top.Put([]byte(heartbeatKey), encodeBeat(now)), putSerial(top, serial)); err != nil || len(records) == 0 {
 		return err
 	}
 	issuers := top.Bucket([]byte(issuersName))

@@ -10,7 +10,8 @@ import (
 
 // memory keeps the timelines for as long as the process lives.
 type memory struct {
-	mu      sync.Mutex // guards byBlock
+	mu      sync.Mutex // guards the rest
+	part    uint32     // of a serial
 	byBlock map[string]map[string]*rollover.Timeline
 }
 
@@ -35,12 +36,13 @@ func (m *memory) load(block string) (map[string]*rollover.Timeline, error) {
 }
 
 // commit refuses what a file would refuse, so that a ledger can be added to a running configuration.
-func (m *memory) commit(block string, changes map[string]*rollover.Timeline, _ rollover.Stamp) error {
+func (m *memory) commit(block string, changes map[string]*rollover.Timeline, serial uint32, _ rollover.Stamp) error {
 	if _, err := encodeAll(block, changes); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.part = max(m.part, serial)
 	owners := m.byBlock[block]
 	if owners == nil {
 		owners = make(map[string]*rollover.Timeline)

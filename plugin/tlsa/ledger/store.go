@@ -67,7 +67,8 @@ type shared struct {
 type keeper interface {
 	blocks() ([]string, error)
 	load(block string) (map[string]*rollover.Timeline, error)
-	commit(block string, changes map[string]*rollover.Timeline, now rollover.Stamp) error
+	commit(block string, changes map[string]*rollover.Timeline, serial uint32, now rollover.Stamp) error
+	serial() (uint32, error)
 	backup() error
 	close() error
 }
@@ -114,10 +115,16 @@ func (s *Store) Load(block string) (map[string]*rollover.Timeline, error) {
 //
 // Errors: ErrClosed, ErrReplaced, a timeline beyond the limits of the encoding, and those of the file system.
 func (s *Store) Commit(block string, changes map[string]*rollover.Timeline) error {
+	return s.CommitSerial(block, changes, 0)
+}
+
+// CommitSerial is Commit that notes the part of a serial under which the changes will be served. One that is not larger than
+// what the ledger has changes nothing.
+func (s *Store) CommitSerial(block string, changes map[string]*rollover.Timeline, part uint32) error {
 	if s.closed.Load() {
 		return ErrClosed
 	}
-	return s.shared.keep.commit(block, changes, s.Now())
+	return s.shared.keep.commit(block, changes, part, s.Now())
 }
 
 // Heartbeat notes the time of service: what passes after the last one is lost in a crash.

@@ -20,6 +20,7 @@ type disk struct {
 	skew      time.Duration // by which the wall clock was stepped
 	full      bool          // commits fail
 	dead      bool          // commits do nothing
+	part      uint32        // of a serial
 	commits   int
 	refs      int
 	mu        sync.Mutex // guards the rest
@@ -105,6 +106,22 @@ func (d *disk) Load(block string) (map[string]*rollover.Timeline, error) {
 var errFull = errors.New("no space left on device")
 
 func (d *disk) Commit(block string, changes map[string]*rollover.Timeline) error {
+	return d.CommitSerial(block, changes, 0)
+}
+
+// serial is the part that is recorded.
+func (d *disk) serial() uint32 {
+	part, _ := d.Serial() // never fails
+	return part
+}
+
+func (d *disk) Serial() (uint32, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.part, nil
+}
+
+func (d *disk) CommitSerial(block string, changes map[string]*rollover.Timeline, part uint32) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.dead {
@@ -114,6 +131,7 @@ func (d *disk) Commit(block string, changes map[string]*rollover.Timeline) error
 		return errFull
 	}
 	d.commits++
+	d.part = max(d.part, part)
 	for name, t := range changes {
 		if d.timelines[block] == nil {
 			d.timelines[block] = map[string]rollover.Timeline{}

@@ -126,6 +126,7 @@ func (p *Publisher) resume() {
 		return
 	}
 	p.restore()
+	p.renumber()
 	if p.stale {
 		p.stale = false
 		p.step(p.all())
@@ -151,7 +152,7 @@ func (p *Publisher) restore() {
 		t := o.timeline.Clone()
 		changes[o.Name] = &t
 	}
-	if !p.record(changes) {
+	if !p.record(changes, 0) {
 		for _, o := range p.owners {
 			p.failed[o] = struct{}{} // they are recorded when the ledger can be written again
 		}

@@ -51,6 +51,8 @@ type store interface {
 	Blocks() ([]string, error)
 	Load(block string) (map[string]*rollover.Timeline, error)
 	Commit(block string, changes map[string]*rollover.Timeline) error
+	CommitSerial(block string, changes map[string]*rollover.Timeline, part uint32) error
+	Serial() (uint32, error)
 	Heartbeat() error
 	Backup() error
 	Now() rollover.Stamp

@@ -24,7 +24,8 @@ type Publisher struct {
 	meter Meter
 
 	table zone.Table
-	known atomic.Bool // no owner's answer is Unknown
+	parts map[string]*Part // by zone; the map never changes
+	known atomic.Bool      // no owner's answer is Unknown
 
 	// mu is held for one step: a change of files, a due moment, a check of the zone.
 	mu        sync.Mutex
@@ -47,6 +48,7 @@ type Publisher struct {
 	backoff   time.Duration                 // how long to wait before that is tried again, 0 when commits work
 	retry     time.Time                     // when it is
 	figures   Figures
+	changed   func()         // see OnChange
 	checked   rollover.Stamp // both clocks at the last check
 
 	open  func(path string) (store, error)
@@ -74,8 +76,12 @@ func New(cfg Config, zones Zones, log Logger, meter Meter) *Publisher {
 	p := &Publisher{
 		cfg: cfg, block: strings.Join(cfg.Zones, " ") + "|" + cfg.View, zones: zones, log: log, meter: meter,
 		problems: newProblems(log, meter), warned: map[string]bool{}, lags: map[string]time.Duration{},
+		parts: map[string]*Part{}, changed: func() {},
 		open:  openLedger,
 		watch: func(c certdir.Config) watcher { return certdir.New(c) },
+	}
+	for _, z := range cfg.Zones {
+		p.parts[z] = &Part{}
 	}
 	p.writer = zone.NewWriter(&p.table)
 	p.reset()
@@ -148,6 +154,7 @@ func (p *Publisher) prepare() error {
 		touched[o] = struct{}{}
 	}
 	p.step(touched)
+	p.renumber()
 	p.watchdog = time.AfterFunc(giveUp, p.Abort)
 	return nil
 }
@@ -166,6 +173,9 @@ func (p *Publisher) notice() {
 // load reads the timelines. What an older copy of the ledger says of owners without records proves nothing (rule 2).
 func (p *Publisher) load() error {
 	timelines, err := p.store.Load(p.block)
+	if err == nil {
+		err = p.resumeSerial()
+	}
 	if err != nil {
 		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
 	}

@@ -64,7 +64,11 @@ func (p *Publisher) settle(decisions map[*owner]rollover.Decision) {
 			changes[o.Name] = &d.Timeline
 		}
 	}
-	recorded := p.record(changes)
+	part := uint32(0)
+	if len(changes) > 0 {
+		part = nextPart()
+	}
+	recorded := p.record(changes, part)
 	for o, d := range decisions {
 		if d.Changed && !recorded {
 			p.provide(o, d)
@@ -72,7 +76,7 @@ func (p *Publisher) settle(decisions map[*owner]rollover.Decision) {
 			p.accept(o, d)
 		}
 	}
-	p.writer.Flush()
+	p.flush(part)
 	p.known.Store(p.unknown == 0)
 	told := slices.SortedFunc(maps.Keys(decisions), func(a, b *owner) int { return strings.Compare(a.Name, b.Name) })
 	for _, o := range told {
@@ -92,12 +96,12 @@ const (
 	retryMost  = time.Minute
 )
 
-// record writes the changes down and tells whether they are on disk.
-func (p *Publisher) record(changes map[string]*rollover.Timeline) bool {
-	if len(changes) == 0 {
+// record writes the changes down, with the part of the serial that they will have, and tells whether they are on disk.
+func (p *Publisher) record(changes map[string]*rollover.Timeline, part uint32) bool {
+	if len(changes) == 0 && part == 0 {
 		return true
 	}
-	return p.recorded(p.store.Commit(p.block, changes))
+	return p.recorded(p.store.CommitSerial(p.block, changes, part))
 }
 
 // recorded keeps count of whether the ledger can be written: err is what the last attempt gave.

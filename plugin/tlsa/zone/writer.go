@@ -2,6 +2,7 @@ package zone
 
 import (
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -11,6 +12,8 @@ type Writer struct {
 	// below counts the names of ours at and under every name that the table holds.
 	below   map[string]*count
 	pending map[string]struct{}
+	// changed are the apexes under which the next Flush shows something else.
+	changed map[string]struct{}
 }
 
 type count struct {
@@ -20,7 +23,7 @@ type count struct {
 
 // NewWriter gives the one writer of t, which must be empty.
 func NewWriter(t *Table) *Writer {
-	return &Writer{table: t, below: map[string]*count{}, pending: map[string]struct{}{}}
+	return &Writer{table: t, below: map[string]*count{}, pending: map[string]struct{}{}, changed: map[string]struct{}{}}
 }
 
 // Set gives owner, whose base domain is host and which lies in the zone apex, the answer set; nil takes the owner out. All
@@ -28,12 +31,18 @@ func NewWriter(t *Table) *Writer {
 func (w *Writer) Set(owner, host, apex string, set *Set) {
 	c := w.at(owner)
 	was := c.owner != nil
+	if !c.owner.equal(set) {
+		w.changed[apex] = struct{}{}
+	}
 	c.owner = set
 	if is := set != nil; was != is {
 		w.count(owner, host, apex, is)
 	}
 	w.pending[owner] = struct{}{}
 }
+
+// Changed gives, in order, the apexes of the owners whose answers the next Flush changes.
+func (w *Writer) Changed() []string { return slices.Sorted(maps.Keys(w.changed)) }
 
 // count enters or leaves owner in the names that it brings into being.
 func (w *Writer) count(owner, host, apex string, enter bool) {
@@ -86,6 +95,7 @@ func (w *Writer) Flush() {
 		w.table.shards[s].Store(&m)
 	}
 	clear(w.pending)
+	clear(w.changed)
 }
 
 // parent is the name without its first label. Escaped dots do not occur: owners are checked when the Corefile is read.

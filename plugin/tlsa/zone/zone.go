@@ -7,6 +7,7 @@ package zone
 import (
 	"encoding/hex"
 	"hash/maphash"
+	"slices"
 	"sync/atomic"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
@@ -45,6 +46,14 @@ func NewSet(as []dane.Association, ttl uint32) *Set {
 		})
 	}
 	return s
+}
+
+// equal tells whether both answer the same; either may be nil, which answers nothing.
+func (s *Set) equal(o *Set) bool {
+	if s == nil || o == nil {
+		return s == o
+	}
+	return s.Unknown == o.Unknown && slices.Equal(s.records, o.records)
 }
 
 // Len is the number of records.
