@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,7 +107,7 @@ func describe(blocks []*block) []string {
 	for _, b := range blocks {
 		lines = append(lines, fmt.Sprintf("zones %v certs %q next %q ledger %q ttl %d rescan %s",
 			b.Zones, b.Certs, b.Next, b.Ledger, b.TTL, b.Rescan))
-		for _, o := range b.Owners {
+		for _, o := range slices.Concat(b.Owners, b.Patterns) {
 			p := o.Policy
 			lines = append(lines, fmt.Sprintf("%s host %s from %q as %v pins %v ttl %d propagation %s hold %s grace %s notafter %t",
 				o.Name, o.Host, o.From, p.Combinations, p.Pins, p.TTL, p.Propagation, p.Hold, p.Grace, p.UntilExpiry))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 
 	"github.com/miekg/dns"
@@ -20,6 +21,8 @@ type Handler struct {
 
 	// blocks are the directives of the server block. They are set before the first query and never change.
 	blocks []servedBlock
+	// stars: one of them has a `*`.
+	stars bool
 	// bypass is what *cache* must not keep.
 	bypass []string
 }
@@ -28,12 +31,14 @@ type Handler struct {
 type servedBlock struct {
 	table *zone.Table
 	known func() bool
+	wild  *publish.Wildcards // nil without `*`
 	served
 }
 
 // serve adds what a unit publishes.
 func (h *Handler) serve(u *unit) {
-	h.blocks = append(h.blocks, servedBlock{table: u.publisher.Table(), known: u.publisher.Known, served: u.meter.served})
+	h.stars = h.stars || u.publisher.Wildcards() != nil
+	h.blocks = append(h.blocks, servedBlock{table: u.publisher.Table(), known: u.publisher.Known, wild: u.publisher.Wildcards(), served: u.meter.served})
 }
 
 var _ plugin.Handler = (*Handler)(nil)
@@ -48,6 +53,9 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	}
 	name, qtype := strings.ToLower(r.Question[0].Name), r.Question[0].Qtype
 	entry, block := h.lookup(name)
+	if h.stars && !entry.Owner {
+		entry, block = h.covered(ctx, w, r.Question[0], entry, block)
+	}
 	if block == nil || qtype == dns.TypeAXFR || qtype == dns.TypeIXFR {
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
 	}

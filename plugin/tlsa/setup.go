@@ -46,7 +46,7 @@ func setup(c *caddy.Controller) error {
 const manyOwners = 64
 
 func bypassed(b *block) []string {
-	if len(b.Owners) > manyOwners {
+	if len(b.Owners) > manyOwners || len(b.Patterns) > 0 {
 		return b.Zones
 	}
 	var names []string

@@ -21,6 +21,7 @@ type disk struct {
 	full      bool          // commits fail
 	dead      bool          // commits do nothing
 	commits   int
+	written   int // timelines
 	refs      int
 	mu        sync.Mutex // guards the rest
 }
@@ -114,6 +115,7 @@ func (d *disk) Commit(block string, changes map[string]*rollover.Timeline) error
 		return errFull
 	}
 	d.commits++
+	d.written += len(changes)
 	for name, t := range changes {
 		if d.timelines[block] == nil {
 			d.timelines[block] = map[string]rollover.Timeline{}

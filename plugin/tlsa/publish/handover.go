@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,14 +23,12 @@ var handover struct {
 // caddy tells nobody when the instance before had no tlsa.
 const giveUp = time.Minute
 
-// succeeds tells whether p writes timelines that o writes now: of the same ledger and view, for an owner of both.
+// succeeds tells whether p writes timelines that o writes now: of the same ledger and view, for an owner that both may have.
 func (p *Publisher) succeeds(o *Publisher) bool {
 	if o == p || o.cfg.Ledger != p.cfg.Ledger || o.cfg.View != p.cfg.View {
 		return false
 	}
-	return o.block == p.block || slices.ContainsFunc(o.cfg.Owners, func(a Owner) bool {
-		return slices.ContainsFunc(p.cfg.Owners, func(b Owner) bool { return a.Name == b.Name })
-	})
+	return o.block == p.block || overlap(o.cfg, p.cfg)
 }
 
 // takeOver pauses the running publishers that p will succeed. A start that failed before without a word is given up.
@@ -88,8 +87,8 @@ func stopped(p *Publisher) {
 	handover.running = without(handover.running, p)
 }
 
-func without(ps []*Publisher, p *Publisher) []*Publisher {
-	return slices.DeleteFunc(ps, func(o *Publisher) bool { return o == p })
+func without[T comparable](all []T, one T) []T {
+	return slices.DeleteFunc(all, func(other T) bool { return other == one })
 }
 
 // claimed tells whether a publisher of this process has the block of p's ledger.
@@ -171,14 +170,32 @@ func (p *Publisher) adopt() error {
 			return err
 		}
 		current := slices.ContainsFunc(p.before, func(o *Publisher) bool { return o.block == block })
-		for _, o := range p.owners {
-			if t := timelines[o.Name]; t != nil && (current || reflect.DeepEqual(o.timeline, rollover.Timeline{})) {
-				o.timeline, o.adopted = *t, true
+		for _, name := range slices.Sorted(maps.Keys(timelines)) {
+			o := p.heir(block, name)
+			if o != nil && (current || reflect.DeepEqual(o.timeline, rollover.Timeline{})) {
+				o.timeline, o.adopted = *timelines[name], true
 				p.adopted = append(p.adopted, o.Name)
 			}
 		}
 	}
 	return nil
+}
+
+// heir gives the owner that takes a name over from another block. A pattern leaves it to a block with a closer zone: that one
+// may be at work beside this one.
+func (p *Publisher) heir(block, name string) *owner {
+	o := p.atlas.find(name)
+	if o != nil && o.dynamic == nil {
+		return o
+	}
+	zones, _, _ := strings.Cut(block, "|")
+	if len(longest(strings.Fields(zones), name)) > len(longest(p.cfg.Zones, name)) {
+		return nil
+	}
+	if o == nil {
+		o = p.regrow(name)
+	}
+	return o
 }
 
 // disown takes back what a start that is given up has adopted: the publisher before goes on with it elsewhere.
@@ -239,8 +256,7 @@ func (p *Publisher) gone(timelines map[string]*rollover.Timeline) map[string]*ro
 	changes := map[string]*rollover.Timeline{}
 	for name, t := range timelines {
 		changes[name] = nil
-		kept := slices.ContainsFunc(p.cfg.Owners, func(o Owner) bool { return o.Name == name })
-		if !kept && len(t.Associations) > 0 {
+		if p.atlas.find(name) == nil && len(t.Associations) > 0 {
 			p.log.Infof("%s: withdrawn, because the Corefile no longer has it; caches may hold its records until %s",
 				name, moment(t.LargestTTL()))
 		}

@@ -67,7 +67,10 @@ func (p *Publisher) soa(zone string) zoneSOA {
 func (p *Publisher) lookAt(o *owner) {
 	soa := p.soas[o.zone]
 	view := ZoneView{}
-	if soa.there {
+	switch {
+	case soa.there && o.wild():
+		view.Known = true // what the zone has at the name with the asterisk is nobody's
+	case soa.there:
 		view = p.zones.Look(o.Name)
 	}
 	if view.Known {
