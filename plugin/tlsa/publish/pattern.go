@@ -157,15 +157,13 @@ func (a *atlas) admits(pt *pattern, l *lineage) bool {
 
 // sprout creates the owners that a new lineage names, and counts the names of no zone.
 func (a *atlas) sprout(l *lineage) {
-	admitted := false
-	for _, pts := range a.patterns {
-		for _, pt := range pts {
-			for _, from := range pt.From {
-				if l.is(from) {
-					pt.found[from]++
-				}
+	admitted := a.trusting && !a.mixed(l)
+	for _, pt := range a.choosy {
+		for _, from := range pt.From {
+			if l.is(from) {
+				pt.found[from]++
+				admitted = true
 			}
-			admitted = admitted || a.admits(pt, l)
 		}
 	}
 	if !admitted {
@@ -191,12 +189,10 @@ func (a *atlas) sprout(l *lineage) {
 
 // wither takes back what sprout has counted. The owners stay: how they leave is for the publisher to say.
 func (a *atlas) wither(l *lineage) {
-	for _, pts := range a.patterns {
-		for _, pt := range pts {
-			for _, from := range pt.From {
-				if l.is(from) {
-					pt.found[from]--
-				}
+	for _, pt := range a.choosy {
+		for _, from := range pt.From {
+			if l.is(from) {
+				pt.found[from]--
 			}
 		}
 	}

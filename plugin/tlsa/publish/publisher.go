@@ -3,7 +3,6 @@ package publish
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -178,36 +177,6 @@ func (p *Publisher) notice() {
 	default:
 		p.log.Warningf("%s", notice)
 	}
-}
-
-// load reads the timelines. What an older copy of the ledger says of owners without records proves nothing (rule 2).
-func (p *Publisher) load() error {
-	timelines, err := p.store.Load(p.block)
-	if err != nil {
-		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(timelines)) {
-		o := p.atlas.find(name)
-		if o == nil {
-			o = p.regrow(name)
-		}
-		if o != nil {
-			o.timeline = *timelines[name]
-			delete(timelines, name)
-		}
-	}
-	if err := p.adopt(); err != nil {
-		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
-	}
-	for _, o := range p.owners {
-		if p.store.Origin() == ledger.Restored {
-			o.timeline.NoneSince = rollover.Stamp{}
-		}
-		o.shown = o.timeline.RRset()
-		p.atlas.keep(o)
-	}
-	p.withdrawn = timelines
-	return nil
 }
 
 // Start begins to serve: what is published counts from now on, and files are watched. The instance before must have stopped.

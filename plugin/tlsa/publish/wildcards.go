@@ -82,6 +82,6 @@ func (w *Wildcards) Unsure(name string) bool {
 	if !w.unsure.Load() {
 		return false
 	}
-	pt, _ := w.patterns.match(name)
-	return pt != nil
+	pt, host := w.patterns.match(name)
+	return pt != nil && !strings.HasPrefix(host, "*")
 }
