@@ -76,8 +76,13 @@ func serveStars(t *testing.T, h *Handler, dir string) {
 	}
 	cfg := publish.Config{
 		Zones: []string{"example.org."}, Certs: []string{dir}, Rescan: time.Minute, TTL: 600,
-		Ledger:   filepath.Join(t.TempDir(), "ledger"),
-		Owners:   []publish.Owner{{Name: "_25._tcp.conf.example.org.", Host: "conf.example.org.", Policy: policy}},
+		Ledger: filepath.Join(t.TempDir(), "ledger"),
+		Owners: []publish.Owner{
+			{Name: "_25._tcp.conf.example.org.", Host: "conf.example.org.", Policy: policy},
+			{Name: "_443._tcp.pinned.example.org.", Host: "pinned.example.org.", Policy: rollover.Policy{
+				Pins: []dane.Association{digest(1)}, TTL: 600, Hold: time.Hour, Grace: time.Hour,
+			}},
+		},
 		Patterns: []publish.Owner{{Name: "_443._tcp.*.example.org.", Host: "*.example.org.", Policy: policy}},
 	}
 	p := publish.New(cfg, backend{h}, log, newMeter(cfg))
@@ -185,6 +190,10 @@ func TestHostThatMayHaveACertificateIsNotDenied(t *testing.T) {
 		if r := query(t, h, name, dns.TypeTLSA); r.Rcode != "SERVFAIL" {
 			t.Errorf("%s: no directory was read and nothing is recorded, and yet the answer is %+v", name, r)
 		}
+	}
+	const pinned = "_443._tcp.pinned.example.org."
+	if diff := cmp.Diff(reply{Rcode: "NOERROR", AA: true, Answer: twoRecords(pinned)[:1]}, query(t, h, pinned, dns.TypeTLSA)); diff != "" {
+		t.Errorf("an owner of the Corefile (-want +got):\n%s", diff)
 	}
 	if h.Ready() {
 		t.Error("it is ready")

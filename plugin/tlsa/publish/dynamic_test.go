@@ -271,6 +271,7 @@ func TestHostStaysWhileWhatNamedItIsInDoubt(t *testing.T) {
 	unreadable := []rollover.Problem{{Reason: "missing-root", Text: "not there"}}
 	for claim, tc := range map[string]struct {
 		doubt, end func(*stage)
+		counted    bool // grace had begun before
 	}{
 		"its root cannot be read": {
 			func(s *stage) {
@@ -278,14 +279,17 @@ func TestHostStaysWhileWhatNamedItIsInDoubt(t *testing.T) {
 				s.remove("/certs/www")
 			},
 			func(s *stage) { s.tree.roots["/certs"].Problems = nil },
+			false,
 		},
 		"half of its root is gone": {
 			func(s *stage) { s.remove("/certs/www", "/certs/a") },
 			func(s *stage) { s.put("/certs", "www", leaf("k2", "1", "other.example.org")) },
+			false,
 		},
 		"its root has files of several users": {
 			func(s *stage) { s.mix(true); s.put("/certs", "www", leaf("k2", "1", "other.example.org")) },
 			func(s *stage) { s.mix(false) },
+			false,
 		},
 		"its root cannot be read when grace is over": {
 			func(s *stage) {
@@ -294,6 +298,7 @@ func TestHostStaysWhileWhatNamedItIsInDoubt(t *testing.T) {
 				s.tree.roots["/certs"].Problems = unreadable
 			},
 			func(s *stage) { s.tree.roots["/certs"].Problems = nil },
+			true,
 		},
 	} {
 		t.Run(claim, func(t *testing.T) {
@@ -308,8 +313,13 @@ func TestHostStaysWhileWhatNamedItIsInDoubt(t *testing.T) {
 				s.sweeps(5)
 				s.want(www, "k")
 				tc.end(s)
-				s.sweeps(5)
-				s.after(49 * time.Hour)
+				if !tc.counted {
+					s.sweeps(5)
+					s.after(47 * time.Hour)
+					s.want(www, "k")
+				}
+				s.sweeps(2)
+				s.after(2 * time.Hour)
 				s.gone(www)
 			})
 		})
@@ -513,6 +523,20 @@ func TestOwnerOfTheCorefileWinsOverAPattern(t *testing.T) {
 	})
 }
 
+func TestCloserPatternDecidesAboutItsHosts(t *testing.T) {
+	onStage(t, func(s *stage) {
+		cfg := stars("_443._tcp.*.a.example.org.", star443)
+		cfg.Patterns[0].From = []string{"mine"}
+		s.start(cfg)
+		s.put("/certs", "other", leaf("k", "1", "x.a.example.org", "y.example.org"))
+		s.put("/certs", "mine", leaf("m", "1", "z.a.example.org", "z.example.org"))
+		want := []string{"_443._tcp.y.example.org.", "_443._tcp.z.a.example.org.", "_443._tcp.z.example.org."}
+		if got := s.owners(); !slices.Equal(got, want) {
+			t.Errorf("the owners are %q, want %q", got, want)
+		}
+	})
+}
+
 func TestHostsLeaveAndComeInAnyOrder(t *testing.T) {
 	onStage(t, func(s *stage) {
 		var names []string
@@ -600,4 +624,32 @@ func TestHostOfARootThatLeftTheCorefile(t *testing.T) {
 		s.after(2 * time.Hour)
 		s.gone(www)
 	})
+}
+
+func TestPatternLeavesACloserZoneItsTimelines(t *testing.T) {
+	const below = "_443._tcp.x.sub.example.org."
+	for claim, tc := range map[string]struct {
+		zone  string
+		taken bool
+	}{
+		"a block of a zone below": {"sub.example.org.", false},
+		"a block of a zone above": {"org.", true},
+	} {
+		t.Run(claim, func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				other := config(Owner{Name: below, Host: "x.sub.example.org.", Policy: policy()})
+				other.Zones = []string{tc.zone}
+				s.put("/certs", "x", leaf("k", "1", "x.sub.example.org"))
+				s.start(other)
+				s.after(3 * time.Hour)
+				s.p.Stop()
+				s.tree.unrun()
+				delete(s.tree.lineages, "/certs/x") // only the timeline knows it
+				s.start(stars(star443))
+				if got := slices.Contains(s.owners(), below); got != tc.taken {
+					t.Errorf("the pattern took it: %v", got)
+				}
+			})
+		})
+	}
 }
