@@ -85,7 +85,7 @@ func (w *Writer) Flush() {
 	for s, m := range changed {
 		w.table.shards[s].Store(&m)
 	}
-	clear(w.pending)
+	w.pending = map[string]struct{}{} // a map that once was large is slow to range over for ever
 }
 
 // parent is the name without its first label. Escaped dots do not occur: owners are checked when the Corefile is read.
