@@ -51,5 +51,6 @@ func (b *block) apart(other *block) error {
 	if !clash {
 		return nil
 	}
-	return b.errorf("owner %s and %s of the tlsa directive at %s can mean the same name: write both in one directive", o, p, other.position)
+	return b.errorf("owner %s and %s of the tlsa directive at %s can mean the same name: write both in one directive",
+		o, p, other.position)
 }

@@ -38,7 +38,9 @@ type servedBlock struct {
 // serve adds what a unit publishes.
 func (h *Handler) serve(u *unit) {
 	h.stars = h.stars || u.publisher.Wildcards() != nil
-	h.blocks = append(h.blocks, servedBlock{table: u.publisher.Table(), known: u.publisher.Known, wild: u.publisher.Wildcards(), served: u.meter.served})
+	h.blocks = append(h.blocks, servedBlock{
+		table: u.publisher.Table(), known: u.publisher.Known, wild: u.publisher.Wildcards(), served: u.meter.served,
+	})
 }
 
 var _ plugin.Handler = (*Handler)(nil)
@@ -54,7 +56,7 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	name, qtype := strings.ToLower(r.Question[0].Name), r.Question[0].Qtype
 	entry, block := h.lookup(name)
 	if h.stars && !entry.Owner {
-		entry, block = h.covered(ctx, w, r.Question[0], entry, block)
+		entry, block = h.covered(ctx, w, name, qtype, entry, block)
 	}
 	if block == nil || qtype == dns.TypeAXFR || qtype == dns.TypeIXFR {
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)

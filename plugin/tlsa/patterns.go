@@ -18,8 +18,9 @@ const nobody = "_no-such-name-in-this-zone."
 
 // covered finds what a name that is no owner is by a wildcard SAN: entry and block if it is nothing more than they say. Nothing
 // is remembered of a query, whatever its name.
-func (h *Handler) covered(ctx context.Context, w dns.ResponseWriter, q dns.Question, entry zone.Entry, block *servedBlock) (zone.Entry, *servedBlock) {
-	name := strings.ToLower(q.Name)
+func (h *Handler) covered(
+	ctx context.Context, w dns.ResponseWriter, name string, qtype uint16, entry zone.Entry, block *servedBlock,
+) (zone.Entry, *servedBlock) {
 	for i := range h.blocks {
 		b := &h.blocks[i]
 		if b.wild == nil {
@@ -29,7 +30,7 @@ func (h *Handler) covered(ctx context.Context, w dns.ResponseWriter, q dns.Quest
 		if ok && rank(m.Entry) > rank(entry) && h.serves(ctx, w, name, m.Host, m.Written) {
 			return m.Entry, b
 		}
-		if (q.Qtype == dns.TypeTLSA || q.Qtype == dns.TypeANY) && b.wild.Unsure(name) {
+		if (qtype == dns.TypeTLSA || qtype == dns.TypeANY) && b.wild.Unsure(name) {
 			return zone.Entry{Owner: true, Ours: true, Set: &zone.Set{Unknown: true}}, b
 		}
 	}

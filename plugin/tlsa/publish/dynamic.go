@@ -177,7 +177,7 @@ func (p *Publisher) leave(touched map[*owner]struct{}) {
 	}
 	for _, o := range leaving {
 		delete(touched, o)
-		p.log.Infof("%s: has left, because no certificate has named its host for the whole of grace; caches may hold its records until %s",
+		p.log.Infof("%s: has left, because no certificate has named its host for all of grace; caches may hold its records until %s",
 			o.Name, moment(o.timeline.LargestTTL()+o.policy.Propagation))
 		p.remove(o)
 	}
