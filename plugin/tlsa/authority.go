@@ -114,7 +114,7 @@ func (b backend) hidden(owner string) string {
 			if len(m.Answer) == 0 {
 				continue
 			}
-			if w := b.ask("_no-such-name-in-this-zone."+parent, qtype, false); w != nil && len(w.Answer) > 0 {
+			if w := b.ask(nobody+parent, qtype, false); w != nil && len(w.Answer) > 0 {
 				continue
 			}
 			rr := m.Answer[0].Header()

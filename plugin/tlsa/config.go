@@ -28,7 +28,7 @@ type block struct {
 }
 
 // guardOnly tells a block that publishes nothing and is there for the sake of other signed blocks.
-func (b *block) guardOnly() bool { return len(b.Owners) == 0 }
+func (b *block) guardOnly() bool { return len(b.Owners)+len(b.Patterns) == 0 }
 
 // parse reads every tlsa directive of a server block. It opens no file and starts nothing. Each error names file, line,
 // value and what to do.
@@ -65,7 +65,7 @@ func (b *block) disjoint(other *block) error {
 			return b.errorf("owner %s stands in the tlsa directive at %s too: name it in one of them", o.Name, other.position)
 		}
 	}
-	return nil
+	return b.apart(other)
 }
 
 // A builder puts a block together from its lines.
@@ -138,10 +138,16 @@ func (b *builder) finish(d directive) error {
 		if err != nil {
 			return err
 		}
-		b.Owners = append(b.Owners, owner)
 		b.warnSize(d, owner)
+		if d.pattern() {
+			b.Patterns = append(b.Patterns, owner)
+			continue
+		}
+		b.Owners = append(b.Owners, owner)
 	}
-	slices.SortFunc(b.Owners, func(o, p publish.Owner) int { return strings.Compare(o.Name, p.Name) })
+	for _, owners := range [][]publish.Owner{b.Owners, b.Patterns} {
+		slices.SortFunc(owners, func(o, p publish.Owner) int { return strings.Compare(o.Name, p.Name) })
+	}
 	slices.Sort(b.Certs)
 	slices.Sort(b.Next)
 	if !b.guardOnly() && b.Ledger == "" {

@@ -2,6 +2,7 @@ package tlsa
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -159,8 +160,9 @@ func sameOptions(a, b publish.Config) error {
 type setting struct{ option, value string }
 
 func settings(c publish.Config) []setting {
-	names := make([]string, 0, len(c.Owners))
-	for _, o := range c.Owners {
+	owners := slices.Concat(c.Owners, c.Patterns)
+	names := make([]string, 0, len(owners))
+	for _, o := range owners {
 		names = append(names, o.Name)
 	}
 	all := []setting{
@@ -170,7 +172,7 @@ func settings(c publish.Config) []setting {
 		{"rescan", c.Rescan.String()},
 		{"name", strings.Join(names, " ")},
 	}
-	for _, o := range c.Owners {
+	for _, o := range owners {
 		grace := o.Policy.Grace.String()
 		if o.Policy.UntilExpiry {
 			grace += " or notafter"

@@ -182,7 +182,11 @@ func valid(t *testing.T, b *block) {
 	claim(b.Ledger == "" || filepath.IsAbs(b.Ledger), "ledger %q", b.Ledger)
 	claim(b.Rescan >= time.Second, "rescan %s", b.Rescan)
 	claim(ascending(b.Owners, func(o, p publish.Owner) int { return strings.Compare(o.Name, p.Name) }), "owners not in order")
-	for _, o := range b.Owners {
+	claim(ascending(b.Patterns, func(o, p publish.Owner) int { return strings.Compare(o.Name, p.Name) }), "patterns not in order")
+	for _, o := range b.Patterns {
+		claim(strings.HasPrefix(o.Host, "*.") && strings.Count(o.Name, "*") == 1 && len(o.Policy.Pins) == 0, "pattern %+v", o)
+	}
+	for _, o := range slices.Concat(b.Owners, b.Patterns) {
 		within := slices.ContainsFunc(b.Zones, func(zone string) bool { return dns.IsSubDomain(zone, o.Name) && (zone != o.Name || b.authority != nil) })
 		claim(within && o.Name == dns.CanonicalName(o.Name), "owner %q", o.Name)
 		buffer := make([]byte, 255)

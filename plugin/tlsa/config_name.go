@@ -209,6 +209,9 @@ func (b *builder) pinLine(s statement) error {
 	if err != nil {
 		return err
 	}
+	if d.pattern() {
+		return s.errorf("owner %q: a pin is for one name, and * stands for many: write the name", s.args[0])
+	}
 	a := dane.Association{Combination: c, Data: data}
 	if at, again := find(d.pins, a); again {
 		return s.errorf("%s of owner %q stands twice, first at %s: remove one", a, s.args[0], at)

@@ -97,7 +97,7 @@ func parseOwner(raw string, zones []string) (ownerName, error) {
 	case raw == "@":
 		return o, errors.New(`owner "@": the zone's own name cannot be an owner, write _PORT._PROTO alone for its services`)
 	case strings.Contains(raw, "*"):
-		return o, fmt.Errorf("owner %q: wildcard owners are not supported yet, write each name", raw)
+		return parsePattern(raw, zones)
 	}
 	name, err := qualify(raw, zones)
 	if err != nil {

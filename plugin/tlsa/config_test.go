@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,7 +110,7 @@ func describe(blocks []*block) []string {
 		if a := b.authority; a != nil {
 			lines = append(lines, fmt.Sprintf("authority %v mbox %s fallthrough %v", a.servers, a.mailbox, a.fall.Zones))
 		}
-		for _, o := range b.Owners {
+		for _, o := range slices.Concat(b.Owners, b.Patterns) {
 			p := o.Policy
 			lines = append(lines, fmt.Sprintf("%s host %s from %q as %v pins %v ttl %d propagation %s hold %s grace %s notafter %t",
 				o.Name, o.Host, o.From, p.Combinations, p.Pins, p.TTL, p.Propagation, p.Hold, p.Grace, p.UntilExpiry))

@@ -101,7 +101,7 @@ func TestEveryCorefileOfTheDocumentationServes(t *testing.T) {
 				s.start()
 				answered := false
 				for _, owner := range regexp.MustCompile(`(?m)^\s*name\s+(\S+)`).FindAllStringSubmatch(corefile, -1) {
-					name := owner[1]
+					name := strings.Replace(owner[1], "*", "mail", 1) // which the demo's certificate names
 					if !strings.HasSuffix(name, ".") {
 						name += "." + s.zone
 					}
@@ -115,8 +115,10 @@ func TestEveryCorefileOfTheDocumentationServes(t *testing.T) {
 					}
 					answered = answered || len(r.Answer) > 1
 				}
-				if n := s.nsecOf("mail.example.org.", dns.TypeDS); slices.Contains(n.TypeBitMap, dns.TypeNS) {
-					t.Error("its denials are not guarded")
+				if strings.Contains(corefile, "dnssec {") {
+					if n := s.nsecOf("mail."+s.zone, dns.TypeDS); slices.Contains(n.TypeBitMap, dns.TypeNS) {
+						t.Error("its denials are not guarded")
+					}
 				}
 				if !answered && strings.Contains(corefile, "name ") {
 					t.Error("no name of the example has a record")
@@ -130,10 +132,12 @@ func TestEveryCorefileOfTheDocumentationServes(t *testing.T) {
 func TestReadmeListsTheMetrics(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "metrics.test.")
+	s.options += "name _443._tcp.*\n"
 	s.write(place, s.chain(newKey(t)))
 	s.write("certs/other/fullchain.pem", "")
 	s.start()
 	until(t, notice, "a problem", func() bool { return s.problem(certdir.Empty) == 1 })
+	until(t, rescan, "a host", func() bool { return gauges(t, "coredns_tlsa_hosts", s.zone, "view")[""] == 1 })
 	families, err := prometheus.DefaultGatherer.Gather()
 	s.must(err)
 	families = slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return !strings.HasPrefix(f.GetName(), "coredns_tlsa_") })

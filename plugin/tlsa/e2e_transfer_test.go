@@ -438,3 +438,28 @@ func TestHiddenPrimaryOnAnotherPort(t *testing.T) {
 		t.Errorf("the transfer has\n%s", strings.Join(text, "\n"))
 	}
 }
+
+func TestTransferHasTheHostsOfAWildcardCertificate(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "wildxfr.test.")
+	s.options += "name _443._tcp.*\n"
+	s.transferred()
+	key := newKey(t)
+	s.write(place, s.issuer.chain(t, key, "mail.wildxfr.test", "*.wildxfr.test"))
+	s.start()
+	s.becomes(notice, record(t, key))
+	first, text := s.axfr(s.zone)
+	for _, host := range []string{"ns.", "mail."} {
+		if got := digests(text, "_443._tcp."+host+s.zone); !slices.Equal(got, []string{record(t, key)}) {
+			t.Errorf("%s has %q in\n%s", host, got, strings.Join(text, "\n"))
+		}
+		until(t, notice, "the same in an answer", func() bool { return s.serves("_443._tcp."+host+s.zone, record(t, key)) })
+	}
+	other := newKey(t)
+	s.install(place, s.issuer.chain(t, other, "mail.wildxfr.test", "*.wildxfr.test"))
+	until(t, notice, "both keys", func() bool { return s.serves("_443._tcp.ns."+s.zone, record(t, key), record(t, other)) })
+	second, text := s.axfr(s.zone)
+	if got := digests(text, "_443._tcp.ns."+s.zone); len(got) != 2 || !newer(second, first) {
+		t.Errorf("serial %d after %d, with %q", second, first, got)
+	}
+}

@@ -22,6 +22,8 @@ type Handler struct {
 
 	// blocks are the directives of the server block. They are set before the first query and never change.
 	blocks []servedBlock
+	// stars: one of them has a `*`.
+	stars bool
 	// bypass gives what *cache* must not keep.
 	bypass func() []string
 	// apexes are the zones of `authority`, and Next then; nil without one.
@@ -34,6 +36,7 @@ type Handler struct {
 type servedBlock struct {
 	publisher *publish.Publisher
 	table     *zone.Table
+	wild      *publish.Wildcards // nil without `*`
 	known     func() bool
 	block     *block
 	served
@@ -41,8 +44,10 @@ type servedBlock struct {
 
 // serve adds what a unit publishes.
 func (h *Handler) serve(u *unit) {
+	h.stars = h.stars || u.publisher.Wildcards() != nil
 	h.blocks = append(h.blocks, servedBlock{
-		publisher: u.publisher, table: u.publisher.Table(), known: u.publisher.Known, block: u.block, served: u.meter.served,
+		publisher: u.publisher, table: u.publisher.Table(), wild: u.publisher.Wildcards(), known: u.publisher.Known,
+		block: u.block, served: u.meter.served,
 	})
 	h.apexes.serve(u)
 }
@@ -60,6 +65,9 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	w = h.numbered(w)
 	name, qtype := strings.ToLower(r.Question[0].Name), r.Question[0].Qtype
 	entry, block := h.lookup(name)
+	if h.stars && !entry.Owner {
+		entry, block = h.covered(ctx, w, name, qtype, entry, block)
+	}
 	if block == nil || qtype == dns.TypeAXFR || qtype == dns.TypeIXFR {
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
 	}

@@ -29,8 +29,7 @@ type merging struct {
 // An owner without records leaves nothing: that its name exists cannot be said in a zone.
 func merge(apex string, records []dns.RR, owners []publish.Served) []dns.RR {
 	m := newMerging(apex, records)
-	// An owner with a label "*" would be written out here, for the hosts in m.nodes that it covers.
-	owners = slices.DeleteFunc(slices.Clone(owners), func(o publish.Served) bool { return m.cut(o.Name) })
+	owners = slices.DeleteFunc(m.writtenOut(owners), func(o publish.Served) bool { return m.cut(o.Name) })
 	sets := map[string][]dns.RR{}
 	for _, o := range owners {
 		for name := o.Name; name != o.Host && name != apex; name = above(name) {
@@ -68,6 +67,74 @@ func newMerging(apex string, records []dns.RR) *merging {
 		m.nodes[name] = append(m.nodes[name], rr)
 	}
 	return m
+}
+
+// writtenOut gives the owners with those of wildcard SANs written out for the hosts that Handler.serves finds to exist.
+func (m *merging) writtenOut(owners []publish.Served) []publish.Served {
+	known := map[string]bool{}
+	var all, wild []publish.Served
+	for _, o := range owners {
+		known[o.Name] = true
+		if strings.HasPrefix(o.Host, "*.") {
+			wild = append(wild, o)
+		} else {
+			all = append(all, o)
+		}
+	}
+	for _, o := range wild {
+		hosts := map[string]bool{}
+		for _, host := range o.Written {
+			hosts[host] = true
+		}
+		for host := range m.exists {
+			if "*."+above(host) == o.Host && m.hasItself(host) {
+				hosts[host] = true
+			}
+		}
+		for _, host := range slices.Sorted(maps.Keys(hosts)) {
+			name := strings.TrimSuffix(o.Name, o.Host) + host
+			if !known[name] && !m.has(name, dns.TypeTLSA) {
+				known[name] = true
+				all = append(all, publish.Served{Name: name, Host: host, Set: o.Set})
+			}
+		}
+	}
+	return all
+}
+
+// hasItself is what Handler.exists asks for: the host's addresses are not those of a wildcard beside it.
+func (m *merging) hasItself(host string) bool {
+	if strings.HasPrefix(host, "*") || strings.HasPrefix(host, "_") {
+		return false
+	}
+	wildcard := "*." + above(host)
+	if len(m.nodes[wildcard]) == 0 {
+		return true
+	}
+	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeCNAME} {
+		if !slices.Equal(m.contents(host, qtype), m.contents(wildcard, qtype)) {
+			return true
+		}
+	}
+	return false
+}
+
+// contents are the records of a type at a name, without the name and the TTL.
+func (m *merging) contents(name string, qtype uint16) []string {
+	var all []string
+	for _, rr := range m.nodes[name] {
+		if rr.Header().Rrtype == qtype {
+			c := at(".", rr)
+			c.Header().Ttl = 0
+			all = append(all, c.String())
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (m *merging) has(name string, qtype uint16) bool {
+	return slices.ContainsFunc(m.nodes[name], func(rr dns.RR) bool { return rr.Header().Rrtype == qtype })
 }
 
 // cut tells whether name belongs to another zone: it lies at or below a delegation, or below a DNAME.

@@ -50,6 +50,15 @@ func ownerOf(name string, digests ...byte) publish.Served {
 	return publish.Served{Name: name, Host: host, Set: zone.NewSet(as, 600)}
 }
 
+// wildOf is the owner of a wildcard SAN *.example.org on port 443, with hosts that the Corefile has.
+func wildOf(written ...string) publish.Served {
+	o := ownerOf("_443._tcp.*", 1)
+	for _, host := range written {
+		o.Written = append(o.Written, host+".example.org.")
+	}
+	return o
+}
+
 func textOf(rrs []dns.RR) []string {
 	var lines []string
 	for _, rr := range rrs {
@@ -99,6 +108,14 @@ func TestMergedZoneHasWhatWeAnswer(t *testing.T) {
 		"two owners of one host": {"*.w MX 1 ns\n*.w TXT x\n", []publish.Served{ownerOf("_1._tcp.a.w", 1), ownerOf("_2._tcp.a.w", 1)},
 			[]string{"*.w MX 1 ns", `*.w TXT "x"`, "a.w MX 1 ns", `a.w TXT "x"`, "*.a.w MX 1 ns", `*.a.w TXT "x"`, "*._tcp.a.w MX 1 ns", `*._tcp.a.w TXT "x"`,
 				"*._1._tcp.a.w MX 1 ns", `*._1._tcp.a.w TXT "x"`, "*._2._tcp.a.w MX 1 ns", `*._2._tcp.a.w TXT "x"`, "_1._tcp.a.w" + our, "_2._tcp.a.w" + our}},
+		"a wildcard SAN is written out for the hosts that exist": {
+			"mail A 192.0.2.25\na.deep A 192.0.2.4\n_x._tcp.srv SRV 0 0 1 ns\n_sip._tcp SRV 0 0 1 ns\nsub NS ns.sub\n_443._tcp.own TLSA 3 1 1 00\n",
+			[]publish.Served{wildOf("web"), ownerOf("_443._tcp.mail", 2)},
+			[]string{"mail A 192.0.2.25", "a.deep A 192.0.2.4", "_x._tcp.srv SRV 0 0 1 ns", "_sip._tcp SRV 0 0 1 ns", "sub NS ns.sub", "_443._tcp.own TLSA 3 1 1 00",
+				"_443._tcp.mail 600 IN TLSA 3 1 1 002", "_443._tcp.ns" + our, "_443._tcp.deep" + our, "_443._tcp.srv" + our, "_443._tcp.web" + our}},
+		"but not for those that are like any other": {"* A 192.0.2.9\nsame A 192.0.2.9\nmore A 192.0.2.9\nmore AAAA 2001:db8::1\n",
+			[]publish.Served{wildOf()},
+			[]string{"* A 192.0.2.9", "same A 192.0.2.9", "more A 192.0.2.9", "more AAAA 2001:db8::1", "_443._tcp.more" + our, "_443._tcp.ns" + our}},
 	} {
 		t.Run(claim, func(t *testing.T) {
 			records := recordsOf(t, tc.zone)

@@ -40,6 +40,8 @@ var (
 	readyAt       = gauge("ready_timestamp_seconds", "When all associations of an owner will be Ready, 0 if they are.", "owner")
 	nextRemoval   = gauge("next_removal_timestamp_seconds", "When the next association of an owner leaves, 0 if none does.", "owner")
 	notAfter      = gauge("certificate_not_after_timestamp_seconds", "When the first installed certificate of an owner expires.", "owner")
+	hosts         = gauge("hosts", "Hosts that the certificates have brought to a `*` owner.", "owner")
+	ignoredNames  = gauge("ignored_names", "Names in certificates that a `*` owner may take, outside the zones.")
 	lastSweep     = gauge("last_sweep_timestamp_seconds", "When the last sweep of the directories ended.")
 	sweepSeconds  = gauge("sweep_duration_seconds", "How long the last sweep took.")
 	sweepFiles    = gauge("sweep_files", "Files and links that the last sweep looked at.")
@@ -110,6 +112,7 @@ func (m *meter) sum() publish.Figures {
 		}
 		all.Ungated += f.Ungated
 		all.Frozen += f.Frozen
+		all.Ignored += f.Ignored
 		all.Sweep = joinSweeps(all.Sweep, f.Sweep)
 		if all.Next.IsZero() || !f.Next.IsZero() && f.Next.Before(all.Next) {
 			all.Next = f.Next
@@ -138,6 +141,7 @@ func (m *meter) set(f publish.Figures) {
 	ungated.WithLabelValues(m.zone, m.view).Set(float64(f.Ungated))
 	nextChange.WithLabelValues(m.zone, m.view).Set(seconds(f.Next))
 	frozen.WithLabelValues(m.zone, m.view).Set(float64(f.Frozen))
+	ignoredNames.WithLabelValues(m.zone, m.view).Set(float64(f.Ignored))
 	for reason := range f.Problems {
 		m.reasons[reason] = struct{}{}
 	}
@@ -178,6 +182,9 @@ func (m *meter) Owner(name string, f publish.OwnerFigures) {
 	readyAt.WithLabelValues(m.zone, m.view, name).Set(seconds(f.Ready))
 	nextRemoval.WithLabelValues(m.zone, m.view, name).Set(seconds(f.Removal))
 	notAfter.WithLabelValues(m.zone, m.view, name).Set(seconds(f.NotAfter))
+	if strings.Contains(name, "*") {
+		hosts.WithLabelValues(m.zone, m.view, name).Set(float64(f.Hosts))
+	}
 }
 
 // Problem implements publish.Meter.
@@ -201,7 +208,7 @@ func (m *meter) end() {
 	delete(board.figures, m)
 	mine := prometheus.Labels{"zone": m.zone, "view": m.view}
 	for name := range m.owners {
-		for _, g := range []*prometheus.GaugeVec{records, readyAt, nextRemoval, notAfter} {
+		for _, g := range []*prometheus.GaugeVec{records, hosts, readyAt, nextRemoval, notAfter} {
 			g.DeletePartialMatch(prometheus.Labels{"zone": m.zone, "view": m.view, "owner": name})
 		}
 	}
@@ -212,7 +219,7 @@ func (m *meter) end() {
 		}
 	}
 	for _, g := range []*prometheus.GaugeVec{
-		associations, ungated, nextChange, openProblems, frozen,
+		associations, ungated, nextChange, openProblems, frozen, ignoredNames,
 		lastSweep, sweepSeconds, sweepFiles, lastEvent, watches, pollingRoots, detached,
 	} {
 		g.DeletePartialMatch(mine)

@@ -54,7 +54,7 @@ const manyOwners = 64
 func bypassed(blocks []*block, transferred bool) []string {
 	var names []string
 	for _, b := range blocks {
-		if len(b.Owners) > manyOwners || b.authority != nil || transferred && !b.guardOnly() {
+		if len(b.Owners) > manyOwners || len(b.Patterns) > 0 || b.authority != nil || transferred && !b.guardOnly() {
 			names = append(names, b.Zones...)
 			continue
 		}

@@ -25,6 +25,9 @@ type Config struct {
 	FollowSOA, HoldWritten bool
 	// Owners are sorted by name, without duplicates.
 	Owners []Owner
+	// Patterns are the owners with a `*`, sorted by name, without duplicates: Name is _443._tcp.*.example.org., Host
+	// *.example.org., and From names the lineages that hosts may come from. Their policies have no pins.
+	Patterns []Owner
 }
 
 // An Owner is one TLSA owner of the Corefile.

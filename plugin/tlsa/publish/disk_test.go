@@ -22,6 +22,7 @@ type disk struct {
 	dead      bool          // commits do nothing
 	part      uint32        // of a serial
 	commits   int
+	written   int // timelines
 	refs      int
 	mu        sync.Mutex // guards the rest
 }
@@ -132,6 +133,7 @@ func (d *disk) CommitSerial(block string, changes map[string]*rollover.Timeline,
 	}
 	d.commits++
 	d.part = max(d.part, part)
+	d.written += len(changes)
 	for name, t := range changes {
 		if d.timelines[block] == nil {
 			d.timelines[block] = map[string]rollover.Timeline{}

@@ -22,14 +22,12 @@ var handover struct {
 // caddy tells nobody when the instance before had no tlsa.
 const giveUp = time.Minute
 
-// succeeds tells whether p writes timelines that o writes now: of the same ledger and view, for an owner of both.
+// succeeds tells whether p writes timelines that o writes now: of the same ledger and view, for an owner that both may have.
 func (p *Publisher) succeeds(o *Publisher) bool {
 	if o == p || o.cfg.Ledger != p.cfg.Ledger || o.cfg.View != p.cfg.View {
 		return false
 	}
-	return o.block == p.block || slices.ContainsFunc(o.cfg.Owners, func(a Owner) bool {
-		return slices.ContainsFunc(p.cfg.Owners, func(b Owner) bool { return a.Name == b.Name })
-	})
+	return o.block == p.block || overlap(o.cfg, p.cfg)
 }
 
 // takeOver pauses the running publishers that p will succeed. A start that failed before without a word is given up.
@@ -88,8 +86,8 @@ func stopped(p *Publisher) {
 	handover.running = without(handover.running, p)
 }
 
-func without(ps []*Publisher, p *Publisher) []*Publisher {
-	return slices.DeleteFunc(ps, func(o *Publisher) bool { return o == p })
+func without[T comparable](all []T, one T) []T {
+	return slices.DeleteFunc(all, func(other T) bool { return other == one })
 }
 
 // claimed tells whether a publisher of this process has the block of p's ledger.
@@ -159,43 +157,6 @@ func (p *Publisher) restore() {
 	}
 }
 
-// adopt takes the timelines of owners from the other blocks of the ledger, because the zones of the directive have changed:
-// those that the block does not have, and those that a publisher writes which p succeeds.
-func (p *Publisher) adopt() error {
-	blocks, err := p.others()
-	if err != nil {
-		return err
-	}
-	for _, block := range blocks {
-		timelines, err := p.store.Load(block)
-		if err != nil {
-			return err
-		}
-		current := slices.ContainsFunc(p.before, func(o *Publisher) bool { return o.block == block })
-		for _, o := range p.owners {
-			if t := timelines[o.Name]; t != nil && (current || reflect.DeepEqual(o.timeline, rollover.Timeline{})) {
-				o.timeline, o.adopted = *t, true
-				p.adopted = append(p.adopted, o.Name)
-			}
-		}
-	}
-	return nil
-}
-
-// disown takes back what a start that is given up has adopted: the publisher before goes on with it elsewhere.
-func (p *Publisher) disown() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	gone := map[string]*rollover.Timeline{}
-	for _, name := range p.adopted {
-		gone[name] = nil
-	}
-	p.adopted = nil
-	if p.store != nil && len(gone) > 0 {
-		p.upkeep(p.store.Commit(p.block, gone))
-	}
-}
-
 // others names the other blocks of the ledger under the same view.
 func (p *Publisher) others() ([]string, error) {
 	blocks, err := p.store.Blocks()
@@ -240,8 +201,7 @@ func (p *Publisher) gone(timelines map[string]*rollover.Timeline) map[string]*ro
 	changes := map[string]*rollover.Timeline{}
 	for name, t := range timelines {
 		changes[name] = nil
-		kept := slices.ContainsFunc(p.cfg.Owners, func(o Owner) bool { return o.Name == name })
-		if !kept && len(t.Associations) > 0 {
+		if p.atlas.find(name) == nil && len(t.Associations) > 0 {
 			p.log.Infof("%s: withdrawn, because the Corefile no longer has it; caches may hold its records until %s",
 				name, moment(t.LargestTTL()))
 		}

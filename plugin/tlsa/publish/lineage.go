@@ -14,13 +14,26 @@ import (
 type lineage struct {
 	*certdir.Lineage
 	owners map[*owner][]int // indices of Leaves
+
+	wild    []string // the names above its wildcard SANs, where a pattern may take it
+	foreign []string // its names that lie in no zone of the block, where a pattern may take it
 }
 
 // atlas finds the owners of a lineage and the lineages of an owner (design 2).
 type atlas struct {
-	byHost   map[string][]*owner // owners without `from`, by host
-	byParent map[string][]*owner // the same, by the name above the host: for wildcard SANs
-	byFrom   map[string][]*owner // owners with `from`, by what it names
+	byHost   map[string][]*owner // owners by host
+	byParent map[string][]*owner // those that SANs decide about, by the name above the host: for wildcard SANs
+	byFrom   map[string][]*owner // owners with `from` that the Corefile names, by what `from` names
+	bySAN    bool                // SANs from roots of one uid decide about some of them
+
+	patterns   patterns
+	choosy     []*pattern                     // those with `from`
+	trusting   bool                           // there are others
+	foreign    func(name string) bool         // tells a SAN that lies in no zone of the block
+	create     func(pt *pattern, host string) // makes the owner of a pattern for a host, unless there is one
+	byWildcard map[string]map[string]*lineage // lineages with a wildcard SAN, by the name above it and ID
+	ignored    map[string]int                 // the names in no zone, with the number of lineages that have them
+
 	roots    map[string]*certdir.Root
 	lineages map[string]*lineage
 	byName   map[string]map[string]*lineage // lineages by name and ID
@@ -32,21 +45,23 @@ type atlas struct {
 	lost     map[string]bool                // lineages that vanished together with half of their root
 }
 
-func newAtlas(owners []*owner) *atlas {
+func newAtlas(owners []*owner, ps patterns) *atlas {
 	a := &atlas{
 		byHost: map[string][]*owner{}, byParent: map[string][]*owner{}, byFrom: map[string][]*owner{},
+		patterns: ps, byWildcard: map[string]map[string]*lineage{}, ignored: map[string]int{},
 		roots: map[string]*certdir.Root{}, lineages: map[string]*lineage{}, byName: map[string]map[string]*lineage{},
 		placed: map[string]map[*owner]struct{}{}, missing: map[string]*absence{}, lost: map[string]bool{}, swept: map[string]map[string]struct{}{}, judged: map[string]uint64{},
 	}
 	for _, o := range owners {
-		for _, from := range o.From {
-			a.byFrom[from] = append(a.byFrom[from], o)
-		}
-		if len(o.From) == 0 {
-			host := strings.TrimSuffix(o.Host, ".")
-			a.byHost[host] = append(a.byHost[host], o)
-			_, above, _ := strings.Cut(host, ".")
-			a.byParent[above] = append(a.byParent[above], o)
+		a.add(o)
+	}
+	for _, pts := range ps {
+		for _, pt := range pts {
+			if len(pt.From) > 0 {
+				a.choosy = append(a.choosy, pt)
+			} else {
+				a.trusting, a.bySAN = true, true
+			}
 		}
 	}
 	return a
@@ -82,6 +97,7 @@ func (a *atlas) forget(id string, touched map[*owner]struct{}) {
 		delete(o.lineages, id)
 		touched[o] = struct{}{}
 	}
+	a.wither(old)
 	delete(a.lineages, id)
 	delete(a.byName[old.Name], id)
 	if len(a.byName[old.Name]) == 0 {
@@ -91,11 +107,18 @@ func (a *atlas) forget(id string, touched map[*owner]struct{}) {
 
 func (a *atlas) enter(l *certdir.Lineage, touched map[*owner]struct{}) {
 	entry := &lineage{Lineage: l, owners: map[*owner][]int{}}
+	a.sprout(entry)
 	a.lineages[l.ID] = entry
 	if a.byName[l.Name] == nil {
 		a.byName[l.Name] = map[string]*lineage{}
 	}
 	a.byName[l.Name][l.ID] = entry
+	for _, above := range entry.wild {
+		if a.byWildcard[above] == nil {
+			a.byWildcard[above] = map[string]*lineage{}
+		}
+		a.byWildcard[above][l.ID] = entry
+	}
 	for i, leaf := range l.Leaves {
 		for o := range a.ownersOf(entry, leaf) {
 			entry.owners[o] = append(entry.owners[o], i)
@@ -120,26 +143,31 @@ func (a *atlas) ownersOf(l *lineage, leaf certdir.Leaf) map[*owner]struct{} {
 	for file := range l.Files {
 		add(a.byFrom[file])
 	}
-	if root := a.roots[l.Root]; root != nil && root.MixedOwners {
-		return owners
+	consider := func(o *owner) {
+		if a.open(o, l) {
+			owners[o] = struct{}{}
+		}
 	}
 	for _, name := range leaf.DNSNames {
-		candidates := a.byHost[name]
-		if above, wild := strings.CutPrefix(name, "*."); wild {
-			candidates = a.byParent[above]
+		for _, o := range a.byHost[name] {
+			consider(o)
 		}
-		for _, o := range candidates {
-			if dane.Covers(name, o.Host) {
-				owners[o] = struct{}{}
+		if above, wild := strings.CutPrefix(name, "*."); wild {
+			for _, o := range a.byParent[above] {
+				if dane.Covers(name, o.Host) {
+					consider(o)
+				}
 			}
 		}
 	}
 	if bare(leaf) && len(leaf.DNSNames) == 0 {
-		add(a.byHost[l.Name])
+		for _, o := range a.byHost[l.Name] {
+			consider(o)
+		}
 		for _, installed := range a.byName[l.Name] {
 			for o := range installed.owners {
-				if !installed.Staged && len(o.From) == 0 {
-					owners[o] = struct{}{}
+				if !installed.Staged {
+					consider(o)
 				}
 			}
 		}
@@ -151,18 +179,28 @@ func bare(leaf certdir.Leaf) bool { return leaf.Material.Leaf.SHA256 == "" }
 
 func hasBare(l *certdir.Lineage) bool { return slices.ContainsFunc(l.Leaves, bare) }
 
-// strays are what an owner's `from` names and no directory has, once all have been read.
+// strays are what the `from` of an owner in the Corefile names and no directory has, once all have been read.
 func (a *atlas) strays(o *owner) []rollover.Problem {
+	if o.dynamic != nil {
+		return nil // its pattern has them
+	}
+	return a.missed(o.From, func(from string) bool {
+		for id := range o.lineages {
+			if a.lineages[id].is(from) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func (a *atlas) missed(lineages []string, found func(string) bool) []rollover.Problem {
 	if !a.known() {
 		return nil
 	}
 	var ps []rollover.Problem
-	for _, from := range o.From {
-		found := false
-		for id := range o.lineages {
-			found = found || a.lineages[id].is(from)
-		}
-		if !found {
+	for _, from := range lineages {
+		if !found(from) {
 			ps = append(ps, rollover.Problem{Reason: NoLineage, Text: fmt.Sprintf("`from %s` names no lineage of the watched directories; "+
 				"write the name of a lineage, or the path of its directory or of one of its files", from)})
 		}
@@ -190,26 +228,4 @@ func (a *atlas) problems(l *lineage) []rollover.Problem {
 		}
 	}
 	return ps
-}
-
-// keep remembers which lineages the timeline of o knows, so that their changes reach it.
-func (a *atlas) keep(o *owner) {
-	for _, id := range o.placed {
-		delete(a.placed[id], o)
-		if len(a.placed[id]) == 0 {
-			delete(a.placed, id)
-		}
-	}
-	o.placed = o.placed[:0]
-	for _, k := range o.timeline.Keys {
-		for _, p := range k.Places {
-			if a.placed[p.Lineage] == nil {
-				a.placed[p.Lineage] = map[*owner]struct{}{}
-			}
-			if _, ok := a.placed[p.Lineage][o]; !ok {
-				a.placed[p.Lineage][o] = struct{}{}
-				o.placed = append(o.placed, p.Lineage)
-			}
-		}
-	}
 }

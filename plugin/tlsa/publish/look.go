@@ -68,7 +68,10 @@ func (p *Publisher) soa(zone string) zoneSOA {
 func (p *Publisher) lookAt(o *owner) {
 	soa := p.soas[o.zone]
 	view := ZoneView{}
-	if soa.there {
+	switch {
+	case soa.there && o.wild():
+		view.Known = true // what the zone has at the name with the asterisk is nobody's
+	case soa.there:
 		view = p.zones.Look(o.Name)
 	}
 	if view.Known {
@@ -101,6 +104,7 @@ func (p *Publisher) zoneProblems(o *owner) []rollover.Problem {
 		ps = append(ps, rollover.Problem{Reason: r, Text: fmt.Sprintf(format, args...)})
 	}
 	switch {
+	case v.Cut != "" && o.dynamic != nil: // a certificate may well name hosts of another zone
 	case v.Cut != "":
 		add(BelowCut, "%s is a zone cut or DNAME of %s, so the name belongs to another zone and is not served here; "+
 			"move the owner there, or delete its `name` line", v.Cut, zone)
@@ -111,7 +115,7 @@ func (p *Publisher) zoneProblems(o *owner) []rollover.Problem {
 		add(ZoneMissing, "the plugins after tlsa have no SOA for %s, so denials fail; add *file*, *auto* or *secondary* for the zone, "+
 			"or wait until it has loaded", zone)
 	}
-	if v.Alias != "" && v.Cut == "" && service != "" && !p.has(service+v.Alias) {
+	if v.Alias != "" && v.Cut == "" && service != "" && p.atlas.find(service+v.Alias) == nil {
 		add(HostAlias, "%s is an alias of %s, where clients look for TLSA records first (RFC 7671 7): add a name line for %s%s, "+
 			"or let that zone's server publish them", o.Host, v.Alias, service, v.Alias)
 	}
@@ -119,10 +123,4 @@ func (p *Publisher) zoneProblems(o *owner) []rollover.Problem {
 		add(ZoneHidden, "the zone's %s is hidden by the TLSA owner; delete it from the zone, or delete the owner's `name` line", v.Hidden)
 	}
 	return ps
-}
-
-// has tells whether the Corefile's block has the owner.
-func (p *Publisher) has(name string) bool {
-	_, found := slices.BinarySearchFunc(p.cfg.Owners, name, func(o Owner, name string) int { return strings.Compare(o.Name, name) })
-	return found
 }

@@ -145,7 +145,10 @@ func (p *Publisher) learn(c certdir.Changes) map[*owner]struct{} {
 	if len(c.Roots) > 0 {
 		p.atlas.nextRound(touched)
 	}
+	p.depart(touched, c.Sweep != nil)
+	p.judge()
 	if c.Sweep != nil {
+		p.survey()
 		p.figures.Sweep = *c.Sweep
 		p.report()
 	}
@@ -160,7 +163,7 @@ func (p *Publisher) learnRoot(r *certdir.Root, touched map[*owner]struct{}) {
 	before := p.atlas.roots[r.Path]
 	p.atlas.roots[r.Path] = r
 	ps := append([]rollover.Problem(nil), r.Problems...)
-	if r.MixedOwners && len(p.atlas.byHost) > 0 {
+	if r.MixedOwners && p.atlas.bySAN {
 		ps = append(ps, rollover.Problem{Reason: MixedOwners, Text: "its files belong to several users, so the names in their certificates " +
 			"prove nothing; give every owner its lineages by `from`, or let one user own all files"})
 	}

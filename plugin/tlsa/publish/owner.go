@@ -14,6 +14,8 @@ type owner struct {
 	Owner
 	zone string // the longest of the block's zones that it lies in
 
+	dynamic *dynamic // nil for an owner that the Corefile names
+
 	policy   rollover.Policy   // Owner's, with what the zone's SOA adds
 	timeline rollover.Timeline // as the ledger has it
 	adopted  bool              // timeline is not yet in the ledger under this block
@@ -124,7 +126,7 @@ func (p *Publisher) places() map[string]bool {
 }
 
 func (p *Publisher) wholeCertificates() bool {
-	for _, o := range p.owners {
+	for _, o := range slices.Concat(p.cfg.Owners, p.cfg.Patterns) {
 		for _, c := range o.Policy.Combinations {
 			if c.Selector == dane.Cert && c.MatchingType == dane.Full {
 				return true

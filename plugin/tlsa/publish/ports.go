@@ -116,14 +116,19 @@ type Figures struct {
 	Problems map[rollover.Reason]int
 	// Frozen counts the lineages that vanished together with half of their root: their removals wait (rule 4).
 	Frozen int
+	// Ignored counts the names in certificates that a pattern may take and that lie in no zone of the block.
+	Ignored int
 	// Sweep is what the last sweep counted; zero before the first that the watcher made while serving.
 	Sweep certdir.Figures
 }
 
-// OwnerFigures are what a block publishes about one owner. A zero time means that there is no such moment.
+// OwnerFigures are what a block publishes about one owner of the Corefile: those of a pattern are of all its owners together. A
+// zero time means that there is no such moment.
 type OwnerFigures struct {
 	// Records is the size of the RRset.
 	Records int
+	// Hosts is how many hosts a pattern has found.
+	Hosts int
 	// Ready is when the last association that is not Ready will be, Removal when the next one leaves.
 	Ready, Removal time.Time
 	// NotAfter is when the first of the installed certificates expires.

@@ -25,7 +25,8 @@ type Publisher struct {
 
 	table zone.Table
 	parts map[string]*Part // by zone; the map never changes
-	known atomic.Bool      // no owner's answer is Unknown
+	wild  *Wildcards       // nil without patterns
+	known atomic.Bool      // nothing that may be owed is unknown
 
 	// mu is held for one step: a change of files, a due moment, a check of the zone.
 	mu        sync.Mutex
@@ -35,8 +36,9 @@ type Publisher struct {
 	writer    *zone.Writer
 	store     store
 	watcher   watcher
-	owners    []*owner
-	unknown   int // owners whose answer is Unknown
+	owners    []*owner            // those of the Corefile, then dynamic ones
+	unnamed   map[*owner]struct{} // dynamic owners that no lineage names
+	unknown   int                 // owners whose answer is Unknown
 	atlas     *atlas
 	queue     queue
 	problems  *problems
@@ -84,19 +86,29 @@ func New(cfg Config, zones Zones, log Logger, meter Meter) *Publisher {
 		p.parts[z] = &Part{}
 	}
 	p.writer = zone.NewWriter(&p.table)
+	if len(cfg.Patterns) > 0 {
+		p.wild = newWildcards(cfg)
+	}
 	p.reset()
 	return p
 }
 
 // reset forgets what a start that was given up had found.
 func (p *Publisher) reset() {
-	p.owners, p.queue = nil, nil
+	for _, o := range p.owners {
+		if o.dynamic != nil {
+			p.put(o, nil)
+		}
+	}
+	p.owners, p.queue, p.unnamed = nil, nil, map[*owner]struct{}{}
 	for _, c := range p.cfg.Owners {
 		o := &owner{Owner: c, zone: longest(p.cfg.Zones, c.Name), lineages: map[string]struct{}{}, index: -1}
 		p.owners = append(p.owners, o)
 	}
 	p.unknown = len(p.owners)
-	p.atlas = newAtlas(p.owners)
+	p.atlas = newAtlas(p.owners, newPatterns(p.cfg))
+	p.atlas.create = p.sprout
+	p.atlas.foreign = func(name string) bool { return longest(p.cfg.Zones, name+".") == "" }
 	p.soas, p.failed = map[string]zoneSOA{}, map[*owner]struct{}{}
 	p.figures = Figures{States: map[rollover.State]int{}}
 }
@@ -113,6 +125,9 @@ func longest(zones []string, name string) string {
 
 // Table is where queries look up their answers. It never changes identity.
 func (p *Publisher) Table() *zone.Table { return &p.table }
+
+// Wildcards is what wildcard SANs give to hosts; nil without patterns. It never changes identity.
+func (p *Publisher) Wildcards() *Wildcards { return p.wild }
 
 // Config is what the publisher was made with.
 func (p *Publisher) Config() Config { return p.cfg }
@@ -155,6 +170,7 @@ func (p *Publisher) prepare() error {
 	}
 	p.step(touched)
 	p.renumber()
+	p.judge()
 	p.watchdog = time.AfterFunc(giveUp, p.Abort)
 	return nil
 }
@@ -168,35 +184,6 @@ func (p *Publisher) notice() {
 	default:
 		p.log.Warningf("%s", notice)
 	}
-}
-
-// load reads the timelines. What an older copy of the ledger says of owners without records proves nothing (rule 2).
-func (p *Publisher) load() error {
-	timelines, err := p.store.Load(p.block)
-	if err == nil {
-		err = p.resumeSerial()
-	}
-	if err != nil {
-		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
-	}
-	for _, o := range p.owners {
-		if t := timelines[o.Name]; t != nil {
-			o.timeline = *t
-			delete(timelines, o.Name)
-		}
-	}
-	if err := p.adopt(); err != nil {
-		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
-	}
-	for _, o := range p.owners {
-		if p.store.Origin() == ledger.Restored {
-			o.timeline.NoneSince = rollover.Stamp{}
-		}
-		o.shown = o.timeline.RRset()
-		p.atlas.keep(o)
-	}
-	p.withdrawn = timelines
-	return nil
 }
 
 // Start begins to serve: what is published counts from now on, and files are watched. The instance before must have stopped.

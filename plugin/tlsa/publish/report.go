@@ -49,12 +49,7 @@ func moment(d time.Duration) string { return time.Now().UTC().Add(d).Format(time
 
 // count keeps the figures of o's associations up to date without a look at the other owners.
 func (p *Publisher) count(o *owner) {
-	for s, n := range o.states {
-		if p.figures.States[s] -= n; p.figures.States[s] == 0 {
-			delete(p.figures.States, s)
-		}
-	}
-	p.figures.Ungated -= o.ungated
+	p.uncount(o)
 	o.states, o.ungated = map[rollover.State]int{}, 0
 	now := p.store.Now()
 	f := OwnerFigures{Records: len(o.shown), NotAfter: o.timeline.NotAfter()}
@@ -75,7 +70,21 @@ func (p *Publisher) count(o *owner) {
 		p.figures.States[s] += n
 	}
 	p.figures.Ungated += o.ungated
+	if o.dynamic != nil {
+		o.dynamic.count(f)
+		return
+	}
 	p.meter.Owner(o.Name, f)
+}
+
+// uncount takes o's associations out of the figures.
+func (p *Publisher) uncount(o *owner) {
+	for s, n := range o.states {
+		if p.figures.States[s] -= n; p.figures.States[s] == 0 {
+			delete(p.figures.States, s)
+		}
+	}
+	p.figures.Ungated -= o.ungated
 }
 
 // report hands the figures out.
@@ -86,5 +95,14 @@ func (p *Publisher) report() {
 	}
 	p.figures.Problems = p.problems.counts
 	p.figures.Frozen = len(p.atlas.lost)
+	p.figures.Ignored = len(p.atlas.ignored)
+	for _, pts := range p.atlas.patterns {
+		for _, pt := range pts {
+			if p.serving && !pt.told {
+				pt.told = true
+				p.meter.Owner(pt.Name, pt.figures)
+			}
+		}
+	}
 	p.meter.Update(p.figures)
 }

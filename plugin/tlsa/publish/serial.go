@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,6 +72,11 @@ func (c Config) Concerns(zone string) bool {
 			return true
 		}
 	}
+	for _, o := range c.Patterns {
+		if above := strings.TrimPrefix(o.Host, "*."); within(above, zone) || within(zone, above) {
+			return true
+		}
+	}
 	return false
 }
 
@@ -80,18 +86,36 @@ func (p *Publisher) OnChange(f func()) { p.changed = f }
 
 // flush shows what was set. The zones that it changes have the part, which is recorded already; 0: there is none yet.
 func (p *Publisher) flush(part uint32) {
-	changed := p.writer.Changed()
+	changed := p.changedZones()
 	if len(changed) > 0 && part == 0 {
 		part = nextPart()
 		p.record(nil, part) // if it fails, the part rises all the same
 	}
 	p.writer.Flush()
+	if p.wild != nil {
+		p.wild.writer.Flush()
+	}
+	p.judge()
 	for _, z := range changed {
 		p.parts[z].n.Store(part)
 	}
 	if len(changed) > 0 {
 		p.changed()
 	}
+}
+
+// changedZones gives the zones in which something else shows after the next Flush.
+func (p *Publisher) changedZones() []string {
+	zones := p.writer.Changed()
+	if p.wild == nil {
+		return zones
+	}
+	for _, san := range p.wild.writer.Changed() {
+		if z := longest(p.cfg.Zones, san); !slices.Contains(zones, z) {
+			zones = append(zones, z)
+		}
+	}
+	return zones
 }
 
 // renumber gives every zone a new part: after a start anything may have changed. mu is held.
@@ -104,10 +128,12 @@ func (p *Publisher) renumber() {
 	p.changed()
 }
 
-// A Served is an owner as queries see it.
+// A Served is an owner as queries see it. Where Host begins with an asterisk, it stands for the hosts that a wildcard SAN
+// covers: those that exist, and those of Written.
 type Served struct {
 	Name, Host string
 	Set        *zone.Set
+	Written    []string // the hosts, of those that it covers, that the Corefile has
 }
 
 // Served gives the owners in a zone of the DNS data that are ours to answer, all of one moment. The parts of the zone change
@@ -117,12 +143,19 @@ func (p *Publisher) Served(zone string) []Served {
 	defer p.mu.Unlock()
 	var all []Served
 	for _, o := range p.owners {
-		if !within(o.Name, zone) {
+		table := &p.table
+		if o.wild() {
+			table = &p.wild.table
+		}
+		e, ok := table.Lookup(o.Name)
+		if !ok || !e.Owner || !within(o.Name, zone) {
 			continue
 		}
-		if e, ok := p.table.Lookup(o.Name); ok && e.Owner {
-			all = append(all, Served{Name: o.Name, Host: o.Host, Set: e.Set})
+		s := Served{Name: o.Name, Host: o.Host, Set: e.Set}
+		if o.wild() {
+			s.Written = p.wild.written(o.Host)
 		}
+		all = append(all, s)
 	}
 	return all
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 )
@@ -21,6 +22,7 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 	if len(touched) == 0 {
 		return
 	}
+	p.leave(touched)
 	now := p.store.Now()
 	decisions := make(map[*owner]rollover.Decision, len(touched))
 	for o := range touched {
@@ -77,7 +79,6 @@ func (p *Publisher) settle(decisions map[*owner]rollover.Decision) {
 		}
 	}
 	p.flush(part)
-	p.known.Store(p.unknown == 0)
 	told := slices.SortedFunc(maps.Keys(decisions), func(a, b *owner) int { return strings.Compare(a.Name, b.Name) })
 	for _, o := range told {
 		if d := decisions[o]; !d.Changed || recorded {
@@ -128,7 +129,7 @@ func (p *Publisher) accept(o *owner, d rollover.Decision) {
 	delete(p.failed, o)
 	o.timeline, o.adopted, o.unrecorded, o.shown = d.Timeline, o.adopted && !d.Changed, nil, d.RRset
 	p.atlas.keep(o)
-	p.queue.schedule(o, d.Next)
+	p.queue.schedule(o, p.next(o, d.Next))
 	p.show(o, d.Answer)
 	p.note(o, d.Problems)
 	p.count(o)
@@ -169,15 +170,33 @@ func (p *Publisher) show(o *owner, answer rollover.Answer) {
 	o.answer = answer
 	switch {
 	case !o.served():
-		p.writer.Set(o.Name, o.Host, o.zone, nil)
+		p.put(o, nil)
 	case answer == rollover.Unknown:
-		p.writer.Set(o.Name, o.Host, o.zone, &zone.Set{Unknown: true})
+		p.put(o, &zone.Set{Unknown: true})
 	default:
-		p.writer.Set(o.Name, o.Host, o.zone, zone.NewSet(o.shown, p.cfg.TTL))
+		p.put(o, zone.NewSet(o.shown, p.cfg.TTL))
 	}
+}
+
+func (p *Publisher) put(o *owner, set *zone.Set) {
+	if o.wild() {
+		p.wild.put(o.Name, set)
+		return
+	}
+	p.writer.Set(o.Name, o.Host, o.zone, set)
+}
+
+// judge tells queries whether something that may be owed is unknown: of an owner, or of the hosts of a pattern. Of these an
+// intact ledger knows all that was ever told.
+func (p *Publisher) judge() {
+	unsure := p.wild != nil && !p.atlas.known() && p.store.Origin() != ledger.Intact
+	if p.wild != nil {
+		p.wild.unsure.Store(unsure)
+	}
+	p.known.Store(p.unknown == 0 && !unsure)
 }
 
 // note keeps the owner's problems, those of its zone included.
 func (p *Publisher) note(o *owner, ps []rollover.Problem) {
-	p.problems.set(o.Name, slices.Concat(p.zoneProblems(o), p.atlas.strays(o), ps))
+	p.problems.set(o.Name, slices.Concat(p.zoneProblems(o), p.atlas.strays(o), o.expected(ps)))
 }

@@ -94,7 +94,7 @@ func (w *Writer) Flush() {
 	for s, m := range changed {
 		w.table.shards[s].Store(&m)
 	}
-	clear(w.pending)
+	w.pending = map[string]struct{}{} // a map that once was large is slow to range over for ever
 	clear(w.changed)
 }
 

@@ -1,0 +1,100 @@
+package publish
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// load reads the timelines. What an older copy of the ledger says of owners without records proves nothing (rule 2).
+func (p *Publisher) load() error {
+	timelines, err := p.store.Load(p.block)
+	if err == nil {
+		err = p.resumeSerial()
+	}
+	if err != nil {
+		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(timelines)) {
+		o := p.atlas.find(name)
+		if o == nil {
+			o = p.regrow(name)
+		}
+		if o != nil {
+			o.timeline = *timelines[name]
+			delete(timelines, name)
+		}
+	}
+	if err := p.adopt(); err != nil {
+		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
+	}
+	for _, o := range p.owners {
+		if p.store.Origin() == ledger.Restored {
+			o.timeline.NoneSince = rollover.Stamp{}
+		}
+		o.shown = o.timeline.RRset()
+		p.atlas.keep(o)
+	}
+	p.withdrawn = timelines
+	return nil
+}
+
+// adopt takes the timelines of owners from the other blocks of the ledger, because the zones of the directive have changed:
+// those that the block does not have, and those that a publisher writes which p succeeds.
+func (p *Publisher) adopt() error {
+	blocks, err := p.others()
+	if err != nil {
+		return err
+	}
+	for _, block := range blocks {
+		timelines, err := p.store.Load(block)
+		if err != nil {
+			return err
+		}
+		current := slices.ContainsFunc(p.before, func(o *Publisher) bool { return o.block == block })
+		for _, name := range slices.Sorted(maps.Keys(timelines)) {
+			o := p.heir(block, name)
+			if o != nil && (current || reflect.DeepEqual(o.timeline, rollover.Timeline{})) {
+				o.timeline, o.adopted = *timelines[name], true
+				p.adopted = append(p.adopted, o.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// heir gives the owner that takes a name over from another block. A pattern leaves it to a block with a closer zone: that one
+// may be at work beside this one.
+func (p *Publisher) heir(block, name string) *owner {
+	o := p.atlas.find(name)
+	if o != nil && o.dynamic == nil {
+		return o
+	}
+	zones, _, _ := strings.Cut(block, "|")
+	if len(longest(strings.Fields(zones), name)) > len(longest(p.cfg.Zones, name)) {
+		return nil
+	}
+	if o == nil {
+		o = p.regrow(name)
+	}
+	return o
+}
+
+// disown takes back what a start that is given up has adopted: the publisher before goes on with it elsewhere.
+func (p *Publisher) disown() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	gone := map[string]*rollover.Timeline{}
+	for _, name := range p.adopted {
+		gone[name] = nil
+	}
+	p.adopted = nil
+	if p.store != nil && len(gone) > 0 {
+		p.upkeep(p.store.Commit(p.block, gone))
+	}
+}
