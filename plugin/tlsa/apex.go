@@ -175,8 +175,8 @@ func (z *apex) ns() []dns.RR {
 	return rrs
 }
 
-// lookSOA is backend.SOA for a zone of ours. Where names fall through to a zone of the next plugin, it has that one's serial,
-// so that its changes are seen.
+// lookSOA is backend.SOA for a zone of ours. Where names fall through to a zone of the next plugin, it has that one's
+// serial, so that its changes are seen.
 func (z *apex) lookSOA(next plugin.Handler) publish.SOA {
 	soa := publish.SOA{Lag: (apexRefresh + apexRetry) * time.Second}
 	if len(z.fall.Zones) == 0 {

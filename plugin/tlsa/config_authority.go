@@ -49,7 +49,8 @@ func (b *builder) authorityLine(s statement) error {
 			return s.errorf("name server %q stands twice: remove one", raw)
 		}
 		if zone := plugin.Zones(b.Zones).Matches(server); zone != "" {
-			b.warn(s, "name server %s lies in %s, where it has no address: the parent of that zone must have it as glue", server, zone)
+			b.warn(s, "name server %s lies in %s, where it has no address: the parent of that zone must have it as glue",
+				server, zone)
 		}
 		a.servers = append(a.servers, server)
 	}
@@ -83,7 +84,8 @@ func (b *builder) absoluteName(name string, absolute bool) (string, error) {
 	return name, nil
 }
 
-// mailbox reads the address of a person as RNAME (RFC 1035 8): written with @, or as a name, relative unless it ends in a dot.
+// mailbox reads the address of a person as RNAME (RFC 1035 8): written with @, or as a name, which is relative unless it ends
+// in a dot.
 func (b *builder) mailbox(raw string) (string, error) {
 	at := strings.LastIndex(raw, "@")
 	if at < 0 {
@@ -122,7 +124,8 @@ func (b *builder) fallthroughLine(s statement) error {
 		}
 		for _, zone := range names {
 			if plugin.Zones(b.Zones).Matches(zone) == "" {
-				return s.errorf("zone %q is outside of %s, where it would never be asked for: mend it, or leave the zones out", raw, list(b.Zones))
+				return s.errorf("zone %q is outside of %s, where it would never be asked for: mend it, or leave the zones out",
+					raw, list(b.Zones))
 			}
 		}
 		zones = append(zones, names...)
@@ -176,7 +179,9 @@ func sameAuthority(a, b *authority) error {
 			x = &authority{}
 		}
 		return []setting{
-			{"authority", strings.Join(x.servers, " ")}, {"mbox of authority", x.mailbox}, {"fallthrough", strings.Join(x.fall.Zones, " ")},
+			{"authority", strings.Join(x.servers, " ")},
+			{"mbox of authority", x.mailbox},
+			{"fallthrough", strings.Join(x.fall.Zones, " ")},
 		}
 	}
 	other := words(b)

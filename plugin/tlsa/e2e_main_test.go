@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	plugin.Register(stalling, setupStalling)
 	plugin.Register(unstoppable, setupUnstoppable)
 	code := m.Run()
-	for end := time.Now().Add(5 * time.Second); len(lingering()) > 0 && time.Now().Before(end); {
+	for end := time.Now().Add(10 * time.Second); len(lingering()) > 0 && time.Now().Before(end); {
 		<-time.After(10 * time.Millisecond)
 	}
 	if left := lingering(); code == 0 && len(left) > 0 {
@@ -133,7 +133,7 @@ func lingering() []string {
 	var found []string
 	buf := make([]byte, 1<<22)
 	for stack := range bytes.SplitSeq(buf[:runtime.Stack(buf, true)], []byte("\n\n")) {
-		for _, ours := range []string{"tlsa/publish.", "tlsa/certdir.", "tlsa/ledger.", "fsnotify", "go.etcd.io/bbolt"} {
+		for _, ours := range []string{"tlsa/publish.", "tlsa.(*herald)", "tlsa/certdir.", "tlsa/ledger.", "fsnotify", "go.etcd.io/bbolt"} {
 			if bytes.Contains(stack, []byte(ours)) {
 				found = append(found, string(stack))
 				break

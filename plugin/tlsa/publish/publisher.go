@@ -113,16 +113,6 @@ func (p *Publisher) reset() {
 	p.figures = Figures{States: map[rollover.State]int{}}
 }
 
-func longest(zones []string, name string) string {
-	longest := ""
-	for _, z := range zones {
-		if (name == z || strings.HasSuffix(name, "."+z)) && len(z) > len(longest) {
-			longest = z
-		}
-	}
-	return longest
-}
-
 // Table is where queries look up their answers. It never changes identity.
 func (p *Publisher) Table() *zone.Table { return &p.table }
 

@@ -159,3 +159,14 @@ func (p *Publisher) Served(zone string) []Served {
 	}
 	return all
 }
+
+// longest gives the longest of the zones that name lies in.
+func longest(zones []string, name string) string {
+	longest := ""
+	for _, z := range zones {
+		if within(name, z) && len(z) > len(longest) {
+			longest = z
+		}
+	}
+	return longest
+}

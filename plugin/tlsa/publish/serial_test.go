@@ -186,3 +186,19 @@ func TestServedAreTheOwnersThatAnswer(t *testing.T) {
 		}
 	})
 }
+
+func TestZoneThatLosesItsOwnersAtAReloadHasANewPart(t *testing.T) {
+	onStage(t, func(s *stage) {
+		other := Owner{Name: "_443._tcp.www.example.net.", Host: "www.example.net.", Policy: policy()}
+		cfg := config(other, owner25())
+		cfg.Zones = []string{"example.net.", "example.org."}
+		s.put("/certs", "mail", mailLeaf("k"))
+		s.start(cfg)
+		before := s.p.Parts("example.net.")[0].Value()
+		cfg.Owners = []Owner{owner25()}
+		s.reload(cfg)
+		if after := s.p.Parts("example.net.")[0].Value(); after <= before {
+			t.Errorf("from %d to %d", before, after)
+		}
+	})
+}
