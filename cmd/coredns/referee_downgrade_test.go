@@ -1,0 +1,167 @@
+//go:build referee
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// tampering is what an attacker between a resolver and the server does to the answers for TLSA at one host.
+type tampering struct {
+	host string
+	do   func(r *dns.Msg)
+	// stock tells that Unbound and BIND take it for insecure when *dnssec* alone makes the denials.
+	stock bool
+}
+
+func tamperings() map[string]tampering {
+	soa := func() dns.RR {
+		rr, _ := dns.NewRR("example.org. 60 IN SOA ns.example.org. hostmaster.example.org. 1 7200 3600 1209600 60")
+		return rr
+	}
+	unsigned := func(rrs []dns.RR) []dns.RR {
+		return slices.DeleteFunc(rrs, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeRRSIG })
+	}
+	strip := func(r *dns.Msg) { r.Answer, r.Ns = unsigned(r.Answer), unsigned(r.Ns) }
+	forge := func(r *dns.Msg) {
+		for i, rr := range r.Answer {
+			if rr, ok := rr.(*dns.TLSA); ok {
+				forged := *rr
+				forged.Certificate = strings.Repeat("66", 32)
+				r.Answer[i] = &forged
+			}
+		}
+	}
+	refer := func(r *dns.Msg) {
+		host := r.Question[0].Name[len("_25._tcp."):]
+		ns, _ := dns.NewRR(host + " 60 IN NS ns." + host)
+		a, _ := dns.NewRR("ns." + host + " 60 IN A 127.0.0.9")
+		r.Ns, r.Extra, r.Authoritative = []dns.RR{ns}, append(r.Extra, a), false
+	}
+	empty := func(r *dns.Msg) { r.Answer, r.Ns = nil, nil }
+	return map[string]tampering{
+		"nothing":                    {"honest", func(*dns.Msg) {}, false},
+		"no signatures":              {"stripped", strip, true},
+		"forged, signatures kept":    {"kept", forge, false},
+		"forged, without signatures": {"forged", func(r *dns.Msg) { forge(r); strip(r) }, true},
+		"emptied, with an SOA":       {"emptied", func(r *dns.Msg) { empty(r); r.Ns = []dns.RR{soa()} }, true},
+		"emptied, without an SOA":    {"nothing", empty, true},
+		"NXDOMAIN":                   {"nxdomain", func(r *dns.Msg) { empty(r); r.Ns, r.Rcode = []dns.RR{soa()}, dns.RcodeNameError }, true},
+		"NXDOMAIN, nothing else":     {"nxnothing", func(r *dns.Msg) { empty(r); r.Rcode = dns.RcodeNameError }, true},
+		"forged, with a referral":    {"hinted", func(r *dns.Msg) { forge(r); strip(r); refer(r) }, true},
+		"a referral":                 {"referred", func(r *dns.Msg) { r.Answer = nil; refer(r) }, false},
+		"an alias that leads astray": {"alias", func(r *dns.Msg) {
+			cname, _ := dns.NewRR(r.Question[0].Name + " 60 IN CNAME _25._tcp.honest.example.org.")
+			empty(r)
+			r.Answer = []dns.RR{cname}
+		}, true},
+	}
+}
+
+// astray keeps Unbound from looking long for the server of a forged referral.
+const astray = "    do-not-query-address: 127.0.0.9\n"
+
+// between stands between a resolver and the server on UDP and TCP; it gives its port.
+func between(t *testing.T, s *server) string {
+	t.Helper()
+	at := map[string]tampering{}
+	for _, v := range tamperings() {
+		at["_25._tcp."+v.host+".example.org."] = v
+	}
+	port := freePort(t)
+	for _, network := range []string{"udp", "tcp"} {
+		c := dns.Client{Net: network, Timeout: patient}
+		ready := make(chan struct{})
+		proxy := &dns.Server{Addr: "127.0.0.1:" + port, Net: network, NotifyStartedFunc: func() { close(ready) },
+			Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+				r, _, err := c.Exchange(q, "127.0.0.1:"+s.port)
+				if err != nil {
+					return // as a lost datagram
+				}
+				if v, ok := at[strings.ToLower(q.Question[0].Name)]; ok && q.Question[0].Qtype == dns.TypeTLSA {
+					v.do(r)
+				}
+				_ = w.WriteMsg(r)
+			})}
+		go func() { _ = proxy.ListenAndServe() }()
+		<-ready
+		t.Cleanup(func() { _ = proxy.Shutdown() })
+	}
+	return port
+}
+
+// attacked is a site with a host for each tampering. Guarded, their TLSA records come from tlsa; otherwise they stand in
+// the zone, and *dnssec* is alone.
+func attacked(t *testing.T, guarded bool) *server {
+	t.Helper()
+	zone, names := zoneFile, ""
+	for _, v := range tamperings() {
+		zone += v.host + " IN A 127.0.0.1\n"
+		names += " _25._tcp." + v.host
+		if !guarded {
+			zone += fmt.Sprintf("_25._tcp.%s IN TLSA 3 1 1 %s\n", v.host, strings.Repeat("ab", 32))
+		}
+	}
+	block := "example.org:PORT {\n    BLOCK\n"
+	if guarded {
+		block += "    tlsa {\n        certs live\n        name" + names + " from mail\n        ledger ledger\n    }\n"
+	}
+	s, _ := signedSite(t, zone, block+"}\n")
+	return s.up()
+}
+
+func TestForgedAnswersAreRefusedByEveryValidator(t *testing.T) {
+	t.Parallel()
+	s := attacked(t, true)
+	through := s.upstream()
+	through.port = between(t, s)
+	for name, resolver := range map[string]string{
+		"unbound": unboundAt(t, astray, through),
+		"named":   namedAt(t, through),
+		"kresd":   kresdAt(t, through),
+	} {
+		for what, v := range tamperings() {
+			t.Run(name+", "+what, func(t *testing.T) {
+				t.Parallel()
+				r, err := lookup(resolver, "_25._tcp."+v.host+".example.org.", dns.TypeTLSA)
+				switch {
+				case err != nil:
+					t.Error(err)
+				case v.host == "honest":
+					if r.Rcode != dns.RcodeSuccess || !r.AuthenticatedData || len(r.Answer) != 2 {
+						t.Errorf("the honest answer: %v", r)
+					}
+				case r.Rcode != dns.RcodeServerFailure:
+					t.Errorf("not SERVFAIL: %v", r)
+				}
+			})
+		}
+	}
+}
+
+// TestForgedAnswersPassWithoutUs shows that the attack of TestForgedAnswersAreRefusedByEveryValidator is one.
+func TestForgedAnswersPassWithoutUs(t *testing.T) {
+	t.Parallel()
+	s := attacked(t, false)
+	through := s.upstream()
+	through.port = between(t, s)
+	for name, resolver := range map[string]string{"unbound": unboundAt(t, astray, through), "named": namedAt(t, through)} {
+		for what, v := range tamperings() {
+			t.Run(name+", "+what, func(t *testing.T) {
+				t.Parallel()
+				r, err := lookup(resolver, "_25._tcp."+v.host+".example.org.", dns.TypeTLSA)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if passes := r.Rcode != dns.RcodeServerFailure && !r.AuthenticatedData; passes != v.stock {
+					t.Errorf("passes for insecure: %v: %v", passes, r)
+				}
+			})
+		}
+	}
+}
