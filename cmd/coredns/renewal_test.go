@@ -329,23 +329,40 @@ func TestBothTransportsAnswer(t *testing.T) {
 	}
 }
 
-func TestRewriteIsWarnedOfWhereItChangesTTLs(t *testing.T) {
+func TestWhatStandsInFrontIsWarnedOf(t *testing.T) {
+	const changed = "answers in its place or changes the answer"
 	for claim, tc := range map[string]struct {
-		line  string
-		warns bool
+		lines string
+		warns string // empty: nothing does
 	}{
-		"a rule for TTLs":  {"rewrite ttl suffix example.org. 30", true},
-		"a rule for names": {"rewrite name exact old.example.org. ns.example.org.", false},
-		"no rule":          {"", false},
+		"a rule for TTLs":                 {"rewrite ttl suffix example.org. 30", "rewrite makes the TTL 30s of 1s"},
+		"a rule for names":                {"rewrite name exact _25._tcp.mail.example.org. ns.example.org.", "makes a query for ns.example.org. TLSA of it"},
+		"a rule for types":                {"rewrite type TLSA TXT", "TXT of it"},
+		"rules for others":                {"rewrite name exact old.example.org. ns.example.org.\nrewrite ttl exact ns.example.org. 30", ""},
+		"no rule":                         {"", ""},
+		"a cache that serves stale":       {"cache {\nserve_stale\n}", "cache with serve_stale"},
+		"a cache":                         {"cache {\nkeepttl\n}", ""},
+		"a template that answers":         {"template IN TLSA {\nanswer \"{{ .Name }} 60 IN TLSA 3 1 1 " + strings.Repeat("00", 32) + "\"\n}", changed},
+		"a template for other types":      {"template IN TXT {\nanswer \"{{ .Name }} 60 IN TXT x\"\n}", ""},
+		"dnssec for another zone":         {"", "dnssec does not sign it"},
+		"minimal":                         {"minimal", ""},
+		"an access list without this one": {"acl {\nblock net 127.0.0.1\n}", ""},
 	} {
 		t.Run(claim, func(t *testing.T) {
 			t.Parallel()
-			s := tree(t, tc.line)
+			s := tree(t, tc.lines)
+			if claim == "dnssec for another zone" {
+				write(t, s.conf, strings.Replace(read(t, s.conf), "dnssec {", "dnssec sub.example.org {", 1))
+			}
 			layouts()["rename"].create(t, filepath.Join(s.dir, "live"), newCert(t).pem)
 			s.start()
-			s.first(owner)
-			if warns := strings.Contains(s.log.String(), "rewrite of TTLs"); warns != tc.warns {
-				t.Errorf("warns: %v\n%s", warns, s.log)
+			poll(t, "the start", func() (bool, string) { return strings.Contains(s.log.String(), "names with"), s.log.String() })
+			log := s.log.String()
+			if tc.warns != "" && !strings.Contains(log, tc.warns) {
+				t.Errorf("no word of %q\n%s", tc.warns, log)
+			}
+			if tc.warns == "" && strings.Contains(log, "[WARNING]") {
+				t.Errorf("a warning of nothing\n%s", log)
 			}
 		})
 	}

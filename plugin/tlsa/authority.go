@@ -61,8 +61,34 @@ func (b backend) Look(owner string) publish.ZoneView {
 			}
 		}
 	}
+	if v.Cut == "" && b.has(owner, dns.TypeDNAME) != nil {
+		v.Cut = owner
+	}
 	v.Hidden = b.hidden(owner)
+	if alias, ok := b.has(hostOf(owner), dns.TypeCNAME).(*dns.CNAME); ok {
+		v.Alias = strings.ToLower(alias.Target)
+	}
 	return v
+}
+
+// has gives the record of the type at name, nil if there is none.
+func (b backend) has(name string, qtype uint16) dns.RR {
+	if m := b.ask(name, qtype, false); m != nil {
+		for _, rr := range m.Answer {
+			if rr.Header().Rrtype == qtype && strings.EqualFold(rr.Header().Name, name) {
+				return rr
+			}
+		}
+	}
+	return nil
+}
+
+// hostOf is owner without its leading underscore labels.
+func hostOf(owner string) string {
+	for strings.HasPrefix(owner, "_") {
+		_, owner, _ = strings.Cut(owner, ".")
+	}
+	return owner
 }
 
 // hidden finds records that our names hide: those of other types at the owner and at its underscore ancestors. What a

@@ -76,9 +76,16 @@ type peers struct {
 	next bool
 	// transfer lets secondaries have the zone.
 	transfer bool
-	// rewriteTTL: *rewrite* may change the TTLs of our answers.
-	rewriteTTL bool
+	// any answers queries of type ANY before us.
+	any bool
+	// stale: *cache* may answer with what has expired.
+	stale bool
+	// rewrite says what *rewrite* does to the queries for an owner or to its records, empty for nothing; nil without it.
+	rewrite func(owner string, ttl uint32) string
 }
+
+// mostRewrites bounds for how many owners the rules of *rewrite* are tried at start.
+const mostRewrites = 64
 
 // check judges the block together with the rest of its server block. It returns what to log.
 func (b *block) check(p peers) (warnings []string, err error) {
@@ -102,8 +109,20 @@ func (b *block) check(p peers) (warnings []string, err error) {
 		return nil, b.written["ttl"].errorf("ttl: %s is more than dnssec can sign, and caches would keep the records too long: write at most 1h",
 			time.Duration(b.TTL)*time.Second)
 	}
-	if p.rewriteTTL {
-		tell("rewrite of TTLs: hold and grace count by ttl, so leave the TTL of TLSA records alone")
+	if p.any && p.dnssec {
+		tell("any answers queries of type ANY before dnssec, unsigned, so validators refuse it for the names of tlsa too: remove any")
+	}
+	if p.stale {
+		tell("cache with serve_stale leaves the names of tlsa alone, but not the aliases that lead to them: " +
+			"remove serve_stale, or let no CNAME of the zone lead to a name of tlsa")
+	}
+	for _, o := range b.Owners[:min(len(b.Owners), mostRewrites)] {
+		if p.rewrite == nil {
+			break
+		}
+		if what := p.rewrite(o.Name, b.TTL); what != "" {
+			tell("rewrite %s, so what clients get for %s is not what tlsa counts hold and grace by: leave the name out of the rule", what, o.Name)
+		}
 	}
 	return warnings, nil
 }

@@ -57,6 +57,8 @@ func TestTextThatNoCorefileCanHoldIsRefusedAllTheSame(t *testing.T) {
 
 func TestPeersDecideWarningsAndErrors(t *testing.T) {
 	fine := peers{dnssec: true, next: true}
+	changes := func(string, uint32) string { return "changes it" }
+	nothing := func(string, uint32) string { return "" }
 	for sentence, row := range map[string]struct {
 		text     string
 		peers    peers
@@ -74,10 +76,21 @@ func TestPeersDecideWarningsAndErrors(t *testing.T) {
 		"a second more under dnssec is": {plain + "ttl 3601\n}", fine, nil,
 			"Testfile:4 - Error during parsing: ttl: 1h0m1s is more than dnssec can sign, and caches would keep the records too long: write at most 1h"},
 		"transfer with propagation, even none": {plain + "propagation 0\n}", peers{dnssec: true, next: true, transfer: true}, nil, ""},
-		"rewrite": {plain + "}", peers{dnssec: true, next: true, rewriteTTL: true}, []string{
-			"Testfile:1 - tlsa: rewrite of TTLs: hold and grace count by ttl, so leave the TTL of TLSA records alone",
+		"rewrite": {plain + "}", peers{dnssec: true, next: true, rewrite: changes}, []string{
+			"Testfile:1 - tlsa: rewrite changes it, so what clients get for _25._tcp.a.example.org. is not what tlsa counts hold and grace by: " +
+				"leave the name out of the rule",
 		}, ""},
-		"a guard does not care for TTLs": {"tlsa", peers{dnssec: true, next: true, transfer: true, rewriteTTL: true}, nil, ""},
+		"any": {plain + "}", peers{dnssec: true, next: true, any: true, rewrite: nothing}, []string{
+			"Testfile:1 - tlsa: any answers queries of type ANY before dnssec, unsigned, so validators refuse it for the names of tlsa too: remove any",
+		}, ""},
+		"serve_stale": {plain + "}", peers{dnssec: true, next: true, stale: true, rewrite: nothing}, []string{
+			"Testfile:1 - tlsa: cache with serve_stale leaves the names of tlsa alone, but not the aliases that lead to them: " +
+				"remove serve_stale, or let no CNAME of the zone lead to a name of tlsa",
+		}, ""},
+		"dnssec behind tlsa": {plain + "}", peers{unsigned: true, next: true}, nil,
+			"Testfile:1 - Error during parsing: tlsa: dnssec stands after it in this build and would sign none of its answers: " +
+				"in plugin.cfg, put tlsa after dnssec and transfer, and before file"},
+		"a guard does not care for TTLs": {"tlsa", peers{dnssec: true, next: true, transfer: true, rewrite: changes}, nil, ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			warnings, err := must(t, row.text).check(row.peers)

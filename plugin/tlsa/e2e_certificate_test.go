@@ -100,7 +100,7 @@ func publicDER(t testing.TB, key *ecdsa.PrivateKey) []byte {
 	return der
 }
 
-func request(t testing.TB, key *ecdsa.PrivateKey, host string) string {
+func signingRequest(t testing.TB, key *ecdsa.PrivateKey, host string) string {
 	t.Helper()
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{host}}, key)
 	if err != nil {

@@ -70,7 +70,7 @@ func TestStagedKeyIsReadyBeforeItIsInstalled(t *testing.T) {
 			s.start()
 			host := strings.TrimSuffix(s.host, ".")
 			contents := map[string]string{
-				"certificate": s.chain(young), "key": encoded("PUBLIC KEY", publicDER(t, young)), "request": request(t, young, host),
+				"certificate": s.chain(young), "key": encoded("PUBLIC KEY", publicDER(t, young)), "request": signingRequest(t, young, host),
 			}[kind]
 			if strings.Contains(file, "%s") {
 				file = fmt.Sprintf(file, kind)

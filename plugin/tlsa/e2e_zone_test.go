@@ -37,6 +37,57 @@ func TestOwnerBelowACutIsTheZonesOwn(t *testing.T) {
 	}
 }
 
+func TestCutsThatComeAndGoAreFollowed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "moving.test.")
+	s.options = strings.Replace(s.options, "name _25._tcp.mail\n", "name _25._tcp.mail _443._tcp _8443._tcp.mail\n", 1)
+	s.after = "file db {\nreload 1s\n}\n"
+	key := newKey(t)
+	s.write(place, s.issuer.chain(t, key, "mail.moving.test", "moving.test"))
+	s.start()
+	serves := func(owner string, want bool) func() bool {
+		return func() bool {
+			m := s.ask(owner, dns.TypeTLSA, false)
+			return slices.ContainsFunc(m.Answer, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeTLSA }) == want
+		}
+	}
+	until(t, notice, "the apex's owner", serves("_443._tcp."+s.zone, true))
+	serial := 2026010102
+	zone := func(more string) {
+		s.write("db", strings.Replace(fmt.Sprintf(siteZone, s.zone), "2026010101", fmt.Sprint(serial), 1)+more)
+		serial++
+	}
+	zone("_tcp IN NS ns.elsewhere.test.\n_8443._tcp.mail IN DNAME elsewhere.test.\n")
+	until(t, notice, "a delegated _tcp", serves("_443._tcp."+s.zone, false))
+	until(t, notice, "a DNAME at an owner", serves("_8443._tcp.mail."+s.zone, false))
+	until(t, notice, "two problems", func() bool { return s.problem(publish.BelowCut) == 2 })
+	if m := s.ask("_443._tcp."+s.zone, dns.TypeTLSA, true); len(m.Answer) != 0 || len(m.Ns) == 0 || m.Ns[0].Header().Rrtype != dns.TypeNS {
+		t.Errorf("not the referral of the zone:\n%s", m)
+	}
+	if m := s.ask("_8443._tcp.mail."+s.zone, dns.TypeDNAME, false); len(m.Answer) != 1 {
+		t.Errorf("the DNAME is hidden:\n%s", m)
+	}
+	s.expect(record(t, key))
+	zone("")
+	until(t, notice, "the owner again", serves("_443._tcp."+s.zone, true))
+	until(t, notice, "no problem", func() bool { return s.problem(publish.BelowCut) == 0 })
+}
+
+func TestHostThatIsAnAliasIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "cname.test.")
+	s.write("db", fmt.Sprintf(siteZone, s.zone)+"mx IN CNAME mail\nweb IN CNAME ns\n*.any IN CNAME ns\n")
+	s.options = strings.Replace(s.options, "name _25._tcp.mail\n", "name _25._tcp.mail _25._tcp.mx _25._tcp.web _25._tcp.a.any\n", 1)
+	key := newKey(t)
+	s.write(place, s.issuer.chain(t, key, "mail.cname.test", "mx.cname.test", "web.cname.test", "a.any.cname.test"))
+	s.start()
+	until(t, notice, "the aliases whose targets have no owner", func() bool { return s.problem(publish.HostAlias) == 2 })
+	if lines := s.log("host-alias", "_25._tcp.ns.cname.test."); len(lines) != 2 {
+		t.Errorf("the log does not say where clients ask: %q", s.log("host-alias"))
+	}
+	until(t, notice, "the records all the same", func() bool { return s.serves("_25._tcp.web."+s.zone, record(t, key)) })
+}
+
 func TestAliasOfTheZoneAtAnOwnerIsHidden(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "hidden.test.")

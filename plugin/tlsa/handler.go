@@ -29,12 +29,15 @@ type Handler struct {
 type servedBlock struct {
 	table *zone.Table
 	known func() bool
+	block *block
 	served
 }
 
 // serve adds what a unit publishes.
 func (h *Handler) serve(u *unit) {
-	h.blocks = append(h.blocks, servedBlock{table: u.publisher.Table(), known: u.publisher.Known, served: u.meter.served})
+	h.blocks = append(h.blocks, servedBlock{
+		table: u.publisher.Table(), known: u.publisher.Known, block: u.block, served: u.meter.served,
+	})
 }
 
 var _ plugin.Handler = (*Handler)(nil)

@@ -16,7 +16,9 @@ import (
 type instance struct {
 	mu    sync.Mutex // guards what follows; held while the instance starts or stops
 	units []*unit
-	up    *caddy.Instance // nil until it serves
+	// rehearsals look at the answers of each server block once it serves.
+	rehearsals []func()
+	up         *caddy.Instance // nil until it serves
 }
 
 type unit struct {
@@ -105,6 +107,9 @@ func started(in *caddy.Instance) {
 	}
 	for _, u := range i.units {
 		u.publisher.Inherit()
+	}
+	for _, rehearse := range i.rehearsals {
+		rehearse()
 	}
 }
 

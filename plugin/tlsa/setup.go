@@ -1,13 +1,11 @@
 package tlsa
 
 import (
-	"reflect"
-	"strings"
-
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
+	"github.com/coredns/coredns/plugin/rewrite"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/denial"
 )
@@ -27,7 +25,7 @@ func setup(c *caddy.Controller) error {
 		h.bypass = append(h.bypass, bypassed(b)...)
 	}
 	cfg := dnsserver.GetConfig(c)
-	signed := guard(cfg)
+	chain := survey(cfg)
 	cfg.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		h.Next = next
 		return h
@@ -36,10 +34,11 @@ func setup(c *caddy.Controller) error {
 	c.OnStartup(func() error {
 		for _, b := range blocks {
 			b.View = cfg.ViewName
-			if err := i.prepare(h, b, peersOf(cfg, h, *signed)); err != nil {
+			if err := i.prepare(h, b, peersOf(cfg, h, chain)); err != nil {
 				return plugin.Error(pluginName, err)
 			}
 		}
+		i.rehearse(chain, h)
 		return nil
 	})
 	return nil
@@ -59,10 +58,16 @@ func bypassed(b *block) []string {
 	return names
 }
 
-// guard puts the handlers of package denial around *dnssec*, which has been set up before us. The result tells whether the
-// server block has it, once the server has been put together.
-func guard(cfg *dnsserver.Config) *bool {
-	signed := new(bool)
+// chain is what a query meets in the server block, known once the server has been put together.
+type chain struct {
+	head   plugin.Handler // the first plugin
+	signed bool           // *dnssec* is there, between the handlers of package denial
+}
+
+// survey finds the head of the server block's plugins, and puts the handlers of package denial around *dnssec*. What stands
+// before us has been set up before us.
+func survey(cfg *dnsserver.Config) *chain {
+	c := &chain{}
 	behind := func() []string {
 		var names []string
 		for _, h := range cfg.Handlers() {
@@ -71,41 +76,32 @@ func guard(cfg *dnsserver.Config) *bool {
 		return names
 	}
 	for i, build := range cfg.Plugin {
-		cfg.Plugin[i] = denial.Guard(build, behind, func() { *signed = true })
+		cfg.Plugin[i] = denial.Guard(build, behind, func() { c.signed = true })
 	}
-	return signed
+	if len(cfg.Plugin) > 0 {
+		build := cfg.Plugin[0]
+		cfg.Plugin[0] = func(next plugin.Handler) plugin.Handler {
+			c.head = build(next)
+			return c.head
+		}
+	}
+	return c
 }
 
 // peersOf looks at the rest of the server block. It is complete only once the server has been put together.
-func peersOf(cfg *dnsserver.Config, h *Handler, signed bool) peers {
-	return peers{
-		dnssec:     signed,
-		unsigned:   cfg.Handler("dnssec") != nil,
-		next:       h.Next != nil,
-		transfer:   cfg.Handler("transfer") != nil,
-		rewriteTTL: rewritesTTL(cfg.Handler("rewrite")),
+func peersOf(cfg *dnsserver.Config, h *Handler, c *chain) peers {
+	p := peers{
+		dnssec:   c.signed,
+		unsigned: cfg.Handler("dnssec") != nil,
+		next:     h.Next != nil,
+		transfer: cfg.Handler("transfer") != nil,
+		any:      cfg.Handler("any") != nil,
+		stale:    servesStale(cfg.Handler("cache")),
 	}
-}
-
-// rewritesTTL tells whether one of *rewrite*'s rules is for TTLs. They are known by their types' names alone.
-func rewritesTTL(rewrite plugin.Handler) bool {
-	if rewrite == nil {
-		return false
+	if rw, ok := cfg.Handler("rewrite").(rewrite.Rewrite); ok {
+		p.rewrite = func(owner string, ttl uint32) string { return rewritten(rw.Rules, owner, ttl) }
 	}
-	v := reflect.Indirect(reflect.ValueOf(rewrite))
-	if v.Kind() != reflect.Struct {
-		return false
-	}
-	rules := v.FieldByName("Rules")
-	if rules.Kind() != reflect.Slice {
-		return false
-	}
-	for i := range rules.Len() {
-		if strings.Contains(strings.ToLower(rules.Index(i).Elem().Type().String()), "ttl") {
-			return true
-		}
-	}
-	return false
+	return p
 }
 
 // registerHook makes sure that start is called when an instance is up. Each setup does it, because SIGUSR1 purges the hooks;

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
@@ -92,8 +93,9 @@ func (p *Publisher) lookAt(o *owner) {
 const never = 10 * 365 * 24 * time.Hour
 
 // zoneProblems says what the zone's data means for the owner.
-func (o *owner) zoneProblems() []rollover.Problem {
+func (p *Publisher) zoneProblems(o *owner) []rollover.Problem {
 	v, zone := o.view, o.zone
+	service := strings.TrimSuffix(o.Name, o.Host)
 	var ps []rollover.Problem
 	add := func(r rollover.Reason, format string, args ...any) {
 		ps = append(ps, rollover.Problem{Reason: r, Text: fmt.Sprintf(format, args...)})
@@ -109,8 +111,18 @@ func (o *owner) zoneProblems() []rollover.Problem {
 		add(ZoneMissing, "the plugins after tlsa have no SOA for %s, so denials fail; add *file*, *auto* or *secondary* for the zone, "+
 			"or wait until it has loaded", zone)
 	}
+	if v.Alias != "" && v.Cut == "" && service != "" && !p.has(service+v.Alias) {
+		add(HostAlias, "%s is an alias of %s, where clients look for TLSA records first (RFC 7671 7): add a name line for %s%s, "+
+			"or let that zone's server publish them", o.Host, v.Alias, service, v.Alias)
+	}
 	if v.Hidden != "" && v.Cut == "" && !o.signed {
 		add(ZoneHidden, "the zone's %s is hidden by the TLSA owner; delete it from the zone, or delete the owner's `name` line", v.Hidden)
 	}
 	return ps
+}
+
+// has tells whether the Corefile's block has the owner.
+func (p *Publisher) has(name string) bool {
+	_, found := slices.BinarySearchFunc(p.cfg.Owners, name, func(o Owner, name string) int { return strings.Compare(o.Name, name) })
+	return found
 }

@@ -13,13 +13,15 @@ const (
 	heartbeat = 5 * time.Minute
 	// recheck bounds how late a change can come when the wall clock was stepped.
 	recheck = time.Minute
+	// lookout bounds how late a change of the zone's data is seen.
+	lookout = 5 * time.Second
 	daily   = 24 * time.Hour
 )
 
 // run is the loop of a publisher: changed files, due moments, the zone's serial, the ledger's upkeep.
 func (p *Publisher) run(ctx context.Context, changes <-chan certdir.Changes) {
 	beat, check, backup := time.NewTicker(heartbeat), time.NewTicker(recheck), time.NewTicker(daily)
-	look := time.NewTicker(min(p.cfg.Rescan, recheck))
+	look := time.NewTicker(min(p.cfg.Rescan, lookout))
 	defer beat.Stop()
 	defer check.Stop()
 	defer backup.Stop()

@@ -36,6 +36,8 @@ type ZoneView struct {
 	Known bool
 	// Cut is the zone cut or DNAME at or above the owner; empty without one.
 	Cut string
+	// Alias is what the host is an alias of; empty if it is none.
+	Alias string
 	// Hidden names records that our answers hide, "CNAME at _25._tcp.mail.example.org."; empty if there is none.
 	Hidden string
 	// TLSA are the zone's own associations at the owner.
@@ -134,6 +136,7 @@ const (
 	NoLineage     rollover.Reason = "no-lineage"     // `from` names something that is not there
 	UnmappedKey   rollover.Reason = "unmapped-key"   // a staged bare key that no owner takes
 	BelowCut      rollover.Reason = "below-cut"      // an owner under a delegation or DNAME
+	HostAlias     rollover.Reason = "host-alias"     // a host whose clients ask at the target of its CNAME first
 	ZoneSigned    rollover.Reason = "zone-signed"    // a zone that comes with its own signatures
 	ZoneHidden    rollover.Reason = "zone-hidden"    // records of the zone that our names hide
 	ZoneMissing   rollover.Reason = "zone-missing"   // the next plugin has no SOA for the zone

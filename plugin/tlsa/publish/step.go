@@ -175,5 +175,5 @@ func (p *Publisher) show(o *owner, answer rollover.Answer) {
 
 // note keeps the owner's problems, those of its zone included.
 func (p *Publisher) note(o *owner, ps []rollover.Problem) {
-	p.problems.set(o.Name, slices.Concat(o.zoneProblems(), p.atlas.strays(o), ps))
+	p.problems.set(o.Name, slices.Concat(p.zoneProblems(o), p.atlas.strays(o), ps))
 }
