@@ -39,6 +39,10 @@ func data() map[uint16]string {
 		dns.TypeEUI48:      "00-00-5e-00-53-2a",
 		dns.TypeAFSDB:      "1 mail",
 		dns.TypeCSYNC:      "1 0 A",
+		dns.TypeKEY:        "512 3 13 AQID",
+		22:                 `\# 3 470005`,       // NSAP
+		66:                 `\# 6 003B01003500`, // DSYNC
+		262:                `\# 2 0141`,         // WALLET
 	}
 }
 

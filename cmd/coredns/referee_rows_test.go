@@ -20,7 +20,7 @@ type row struct {
 	name  string // relative to the zone
 	qtype uint16
 	rcode int // with DO, NXDOMAIN is NOERROR and an NSEC that says so (RFC 9824 3.1)
-	// answers are the types of the records of the answer, without signatures.
+	// answers are the types of the records of the answer, without signatures, in ascending order.
 	answers []uint16
 	// referral tells that the answer is another server's; then a resolver is not asked.
 	referral bool
@@ -69,10 +69,10 @@ func rows() map[string]row {
 		"itself":                              {name: "_587._tcp.mail", qtype: dns.TypeCNAME, answers: []uint16{dns.TypeCNAME}},
 		"a CNAME of the zone at an owner":     {name: "_465._tcp.mail", qtype: dns.TypeTLSA, answers: tlsa},
 		"which does not show":                 {name: "_465._tcp.mail", qtype: dns.TypeCNAME},
-		"a host that is an alias":             {name: "alias", qtype: dns.TypeA, answers: []uint16{dns.TypeCNAME, dns.TypeA}},
+		"a host that is an alias":             {name: "alias", qtype: dns.TypeA, answers: []uint16{dns.TypeA, dns.TypeCNAME}},
 		"an owner below an alias":             {name: "_25._tcp.alias", qtype: dns.TypeTLSA, answers: tlsa},
 		"a denial below an alias":             {name: "_tcp.alias", qtype: dns.TypeA},
-		"an owner below a DNAME":              {name: "_25._tcp.a.dn", qtype: dns.TypeTLSA, answers: []uint16{dns.TypeDNAME, dns.TypeCNAME, dns.TypeTLSA}},
+		"an owner below a DNAME":              {name: "_25._tcp.a.dn", qtype: dns.TypeTLSA, answers: []uint16{dns.TypeCNAME, dns.TypeDNAME, dns.TypeTLSA}},
 		"the DNAME itself":                    {name: "dn", qtype: dns.TypeDNAME, answers: []uint16{dns.TypeDNAME}},
 		"an owner below a cut":                {name: "_25._tcp.a.cut", qtype: dns.TypeTLSA, referral: true},
 		"an owner at a cut":                   {name: "_25._tcp.cut", qtype: dns.TypeTLSA, referral: true},
@@ -92,7 +92,14 @@ func rows() map[string]row {
 	}
 }
 
-const rowsZone = zoneFile + `_587._tcp.mail IN CNAME _25._tcp.mail
+// The SOA's TTL is above its MINIMUM.
+const rowsZone = `$ORIGIN example.org.
+$TTL 300
+@    IN SOA ns hostmaster 1 7200 3600 1209600 60
+     IN NS  ns
+ns   IN A   127.0.0.1
+mail IN A   127.0.0.1
+_587._tcp.mail IN CNAME _25._tcp.mail
 _465._tcp.mail IN CNAME nobody
 alias          IN CNAME mail
 dn             IN DNAME target
@@ -103,26 +110,42 @@ big            IN A  127.0.0.1
 *.wild         IN TXT "wild"
 `
 
-// rowsSite serves them; the other server is the same without tlsa.
-func rowsSite(t *testing.T) (s, stock *server) {
-	t.Helper()
-	s, _ = signedSite(t, rowsZone, `example.org:PORT {
-    BLOCK
-    tlsa {
+const rowsNames = `tlsa {
         certs live
         name _25._tcp.mail _465._tcp.mail _25._tcp.fresh _25._tcp.far.between _443._tcp from mail
         name _25._tcp.alias _25._tcp.a.dn _25._tcp.a.cut _25._tcp.cut _25._tcp.x.wild from mail
         name _443._tcp.big from one two three as 3 0 0
         ledger ledger
-    }
-}
-`)
+    }`
+
+// rowsSite serves them, by the text of one or more server blocks. KEYS stands for the directive dnssec, with keys of these
+// flags, else with the demonstration key, and NAMES for tlsa.
+func rowsSite(t *testing.T, corefile string, flags ...uint16) (*server, upstream) {
+	t.Helper()
+	s, _ := signedSite(t, rowsZone, "")
+	up, files := s.upstream(), demoKey
+	if len(flags) > 0 {
+		files = ""
+		for i, f := range flags {
+			key, base := newZoneKey(t, s.dir, "example.org", f)
+			files += " " + base
+			if i == 0 {
+				up.anchors = []string{key.String()}
+			}
+		}
+	}
 	for _, lineage := range []string{"one", "two", "three"} {
 		write(t, filepath.Join(s.dir, "live", lineage, "fullchain.pem"), newCert(t).pem)
 	}
-	stock, _ = signedSite(t, rowsZone, "example.org:PORT {\n    BLOCK\n}\n")
-	return s.up(), stock.up()
+	write(t, s.conf, strings.NewReplacer("PORT", s.port, "NAMES", rowsNames,
+		"KEYS", "bind 127.0.0.1\n    errors\n    dnssec {\n        key file "+files+"\n    }").Replace(corefile))
+	return s.up(), up
 }
+
+const (
+	rowsBlock = "example.org:PORT {\n    KEYS\n    NAMES\n    file db.example.org\n}\n"
+	stock     = "example.org:PORT {\n    KEYS\n    file db.example.org\n}\n"
+)
 
 // way is how a question goes to the server.
 type way struct {
@@ -153,22 +176,6 @@ func (v way) ask(port, name string, qtype uint16) (*dns.Msg, error) {
 	c := dns.Client{Net: v.network, Timeout: patient, UDPSize: dns.MaxMsgSize}
 	r, _, err := c.Exchange(m, "127.0.0.1:"+port)
 	return r, err
-}
-
-func TestEveryRowIsAnsweredEveryWay(t *testing.T) {
-	t.Parallel()
-	s, _ := rowsSite(t)
-	for what, w := range rows() {
-		for _, v := range ways() {
-			r, err := v.ask(s.port, dns.Fqdn(dot(w.name)+"example.org"), w.qtype)
-			if err == nil {
-				err = w.right(v, r)
-			}
-			if err != nil {
-				t.Errorf("%s (%s %s, %+v): %v\n%v", what, w.name, typeName(w.qtype), v, err, r)
-			}
-		}
-	}
 }
 
 // right tells what is wrong with an answer that came that way.
@@ -225,8 +232,8 @@ func (w row) denied(v way, r *dns.Msg) error {
 		return fmt.Errorf("the denial has the records %v, want %v", got, want)
 	}
 	for _, rr := range r.Ns {
-		if rr.Header().Ttl != 60 {
-			return fmt.Errorf("TTL %d, want the SOA's MINIMUM", rr.Header().Ttl)
+		if rr.Header().Ttl > 60 {
+			return fmt.Errorf("TTL %d, over the SOA's MINIMUM", rr.Header().Ttl)
 		}
 		nsec, ok := rr.(*dns.NSEC)
 		if !ok {
@@ -259,7 +266,7 @@ func signedAll(v way, section []dns.RR) error {
 	return nil
 }
 
-// plain are the types of a section's records, without signatures.
+// plain are the types of a section's records without signatures, in ascending order: *loadbalance* moves them.
 func plain(section []dns.RR) []uint16 {
 	var types []uint16
 	for _, rr := range section {
@@ -267,39 +274,15 @@ func plain(section []dns.RR) []uint16 {
 			types = append(types, rr.Header().Rrtype)
 		}
 	}
+	slices.Sort(types)
 	return types
-}
-
-func TestEveryRowValidates(t *testing.T) {
-	t.Parallel()
-	s, _ := rowsSite(t)
-	for name, resolver := range map[string]string{"unbound": unboundAt(t, "", s.upstream()), "named": namedAt(t, s.upstream())} {
-		for what, w := range rows() {
-			if w.referral || w.direct {
-				continue
-			}
-			r, err := lookup(resolver, dns.Fqdn(dot(w.name)+"example.org"), w.qtype)
-			if err != nil {
-				t.Errorf("%s, %s: %v", name, what, err)
-				continue
-			}
-			got := plain(r.Answer)
-			slices.Sort(got)
-			want := slices.Sorted(slices.Values(w.answers))
-			if w.qtype == dns.TypeANY && len(want) == 0 {
-				got = nil // the proof itself, of the cache
-			}
-			if r.Rcode == dns.RcodeServerFailure || !r.AuthenticatedData || !slices.Equal(got, want) {
-				t.Errorf("%s, %s: want %v: %v", name, what, want, r)
-			}
-		}
-	}
 }
 
 // TestWhatIsNotOursIsPassedOn compares with the server that has no tlsa: message for message.
 func TestWhatIsNotOursIsPassedOn(t *testing.T) {
 	t.Parallel()
-	s, stock := rowsSite(t)
+	s, _ := rowsSite(t, rowsBlock)
+	without, _ := rowsSite(t, stock)
 	for what, q := range map[string]func(m *dns.Msg){
 		"class CH":       func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS },
 		"class ANY":      func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassANY },
@@ -315,7 +298,7 @@ func TestWhatIsNotOursIsPassedOn(t *testing.T) {
 		m.SetQuestion("_25._tcp.mail.example.org.", dns.TypeTLSA)
 		q(m)
 		var got [2]string
-		for i, port := range []string{s.port, stock.port} {
+		for i, port := range []string{s.port, without.port} {
 			c := dns.Client{Timeout: 2 * time.Second} // *file* leaves a NOTIFY without an answer
 			if r, _, err := c.Exchange(m, "127.0.0.1:"+port); err == nil {
 				got[i] = r.String()
@@ -329,7 +312,7 @@ func TestWhatIsNotOursIsPassedOn(t *testing.T) {
 
 func TestTypeByNumberIsTheSame(t *testing.T) {
 	t.Parallel()
-	s, _ := rowsSite(t)
+	s, _ := rowsSite(t, rowsBlock)
 	var out [2][]byte
 	for i, qtype := range []string{"TLSA", "TYPE52"} {
 		var err error
