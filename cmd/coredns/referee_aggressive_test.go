@@ -67,7 +67,7 @@ func records(name string, except uint16) string {
 
 // full is a site in which, for each type, the name n.TYPE has every other, and the names above and below it have all. The
 // zone itself has all but AAAA, URI and LOC.
-func full(t *testing.T, guarded bool) *server {
+func full(t *testing.T, directive string) *server {
 	t.Helper()
 	var zone, names strings.Builder
 	zone.WriteString("$ORIGIN example.org.\n$TTL 300\n@ IN SOA server hostmaster 1 7200 3600 1209600 60\n@ IN NS server\nserver IN A 127.0.0.1\n")
@@ -80,15 +80,11 @@ func full(t *testing.T, guarded bool) *server {
 		above := strings.ToLower(typeName(qtype))
 		zone.WriteString(records(above, 0) + records("n."+above, qtype) + records("c.n."+above, 0))
 		names.WriteString(" _25._tcp.n." + above)
-		if !guarded {
+		if directive != withNames {
 			zone.WriteString("_25._tcp.n." + above + " IN TLSA 3 1 1 " + anyDigest + "\n")
 		}
 	}
-	block := "example.org:PORT {\n    BLOCK\n"
-	if guarded {
-		block += "    tlsa {\n        certs live\n        name" + names.String() + " from mail\n        ledger ledger\n    }\n"
-	}
-	s, _ := signedSite(t, zone.String(), block+"}\n")
+	s, _ := signedSite(t, zone.String(), "example.org:PORT {\n    BLOCK\n    "+strings.Replace(directive, "NAMES", names.String(), 1)+"\n}\n")
 	return s.up()
 }
 
@@ -113,8 +109,16 @@ func lost(resolver, name string, qtype uint16) error {
 }
 
 func TestDenialOfOneTypeHidesNoOther(t *testing.T) {
-	t.Parallel()
-	s := full(t, true)
+	for what, directive := range directives() {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			hidesNoOther(t, full(t, directive))
+		})
+	}
+}
+
+func hidesNoOther(t *testing.T, s *server) {
+	t.Helper()
 	for name, resolver := range map[string]string{
 		"unbound": unboundAt(t, "    aggressive-nsec: yes\n", s.upstream()),
 		"named":   namedAt(t, s.upstream()),
@@ -153,7 +157,7 @@ func TestDenialOfOneTypeHidesNoOther(t *testing.T) {
 
 func TestDenialAtTheZonesOwnNameHidesNothingThere(t *testing.T) {
 	t.Parallel()
-	s := full(t, true)
+	s := full(t, withNames)
 	var all sync.WaitGroup
 	for _, denied := range []uint16{dns.TypeAAAA, dns.TypeURI, dns.TypeLOC} {
 		for name, resolver := range map[string]string{
@@ -183,7 +187,7 @@ func TestDenialAtTheZonesOwnNameHidesNothingThere(t *testing.T) {
 // TestDenialHidesOtherTypesWithoutUs shows that TestDenialOfOneTypeHidesNoOther can fail.
 func TestDenialHidesOtherTypesWithoutUs(t *testing.T) {
 	t.Parallel()
-	s := full(t, false)
+	s := full(t, "")
 	resolver := unboundAt(t, "    aggressive-nsec: yes\n", s.upstream())
 	deny(t, resolver, "n.aaaa.example.org.", dns.TypeAAAA)
 	for _, qtype := range []uint16{dns.TypeMX, dns.TypeCAA, dns.TypeHTTPS} {

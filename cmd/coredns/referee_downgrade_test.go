@@ -95,29 +95,41 @@ func between(t *testing.T, s *server) string {
 	return port
 }
 
-// attacked is a site with a host for each tampering. Guarded, their TLSA records come from tlsa; otherwise they stand in
-// the zone, and *dnssec* is alone.
-func attacked(t *testing.T, guarded bool) *server {
+// attacked is a site with a host for each tampering. Their TLSA records come from withNames; for any other directive, and for
+// none, they stand in the zone.
+func attacked(t *testing.T, directive string) *server {
 	t.Helper()
 	zone, names := zoneFile, ""
 	for _, v := range tamperings() {
 		zone += v.host + " IN A 127.0.0.1\n"
 		names += " _25._tcp." + v.host
-		if !guarded {
-			zone += fmt.Sprintf("_25._tcp.%s IN TLSA 3 1 1 %s\n", v.host, strings.Repeat("ab", 32))
+		if directive != withNames {
+			zone += fmt.Sprintf("_25._tcp.%s IN TLSA 3 1 1 %s\n", v.host, anyDigest)
 		}
 	}
-	block := "example.org:PORT {\n    BLOCK\n"
-	if guarded {
-		block += "    tlsa {\n        certs live\n        name" + names + " from mail\n        ledger ledger\n    }\n"
-	}
-	s, _ := signedSite(t, zone, block+"}\n")
+	s, _ := signedSite(t, zone, "example.org:PORT {\n    BLOCK\n    "+strings.Replace(directive, "NAMES", names, 1)+"\n}\n")
 	return s.up()
 }
 
+// withNames is tlsa with owners, for which NAMES stands.
+const withNames = "tlsa {\n        certs live\n        name NAMES from mail\n        ledger ledger\n    }"
+
+// directives are the ways to have guarded denials: with owners, or for the zone's own TLSA records.
+func directives() map[string]string {
+	return map[string]string{"with names": withNames, "bare": "tlsa"}
+}
+
 func TestForgedAnswersAreRefusedByEveryValidator(t *testing.T) {
-	t.Parallel()
-	s := attacked(t, true)
+	for what, directive := range directives() {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			refusesForgedAnswers(t, attacked(t, directive))
+		})
+	}
+}
+
+func refusesForgedAnswers(t *testing.T, s *server) {
+	t.Helper()
 	through := s.upstream()
 	through.port = between(t, s)
 	for name, resolver := range map[string]string{
@@ -147,7 +159,7 @@ func TestForgedAnswersAreRefusedByEveryValidator(t *testing.T) {
 // TestForgedAnswersPassWithoutUs shows that the attack of TestForgedAnswersAreRefusedByEveryValidator is one.
 func TestForgedAnswersPassWithoutUs(t *testing.T) {
 	t.Parallel()
-	s := attacked(t, false)
+	s := attacked(t, "")
 	through := s.upstream()
 	through.port = between(t, s)
 	for name, resolver := range map[string]string{"unbound": unboundAt(t, astray, through), "named": namedAt(t, through)} {
