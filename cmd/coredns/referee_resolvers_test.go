@@ -54,9 +54,16 @@ func namedAt(t *testing.T, ups ...upstream) string {
 			anchors.WriteString(trustAnchor(key))
 		}
 	}
-	write(t, filepath.Join(dir, "conf"), fmt.Sprintf(`options {
+	write(t, filepath.Join(dir, "conf"), namedConf(dir, "127.0.0.1", port, zones.String(), anchors.String()))
+	daemon(t, "named", "-g", "-n", "2", "-c", filepath.Join(dir, "conf"))
+	return warm(t, "127.0.0.1:"+port)
+}
+
+// namedConf has zones and anchors in BIND's syntax.
+func namedConf(dir, addr, port, zones, anchors string) string {
+	return fmt.Sprintf(`options {
     directory "%s";
-    listen-on port %s { 127.0.0.1; };
+    listen-on port %s { %s; };
     listen-on-v6 { none; };
     pid-file none;
     session-keyfile none;
@@ -66,11 +73,10 @@ func namedAt(t *testing.T, ups ...upstream) string {
     synth-from-dnssec yes;
 };
 controls { };
-%strust-anchors {
+%s
+trust-anchors {
 %s};
-`, dir, port, &zones, &anchors))
-	daemon(t, "named", "-g", "-n", "2", "-c", filepath.Join(dir, "conf"))
-	return warm(t, "127.0.0.1:"+port)
+`, dir, port, addr, zones, anchors)
 }
 
 // kresdAt is Knot Resolver as validating resolver for one upstream.
