@@ -32,7 +32,10 @@ func rows() map[string]row {
 	tlsa := []uint16{dns.TypeTLSA}
 	alias := []uint16{dns.TypeCNAME, dns.TypeTLSA}
 	const owner, none, nx = "_25._tcp.mail", dns.RcodeSuccess, dns.RcodeNameError
+	long := strings.Repeat(strings.Repeat("x", 63)+".", 3) + strings.Repeat("y", 48)
 	return map[string]row{
+		"the longest name":                    {name: long + "y", qtype: dns.TypeTLSA, rcode: nx}, // 255 octets
+		"one octet shorter":                   {name: long, qtype: dns.TypeTLSA, rcode: nx},
 		"the owner":                           {name: owner, qtype: dns.TypeTLSA, answers: tlsa},
 		"in mixed case":                       {name: "_25._TCP.MaIl", qtype: dns.TypeTLSA, answers: tlsa},
 		"ANY at the owner":                    {name: owner, qtype: dns.TypeANY, answers: tlsa},
