@@ -49,7 +49,7 @@ func lies(nsec *dns.NSEC, have []uint16, apex bool) error {
 	return nil
 }
 
-// ask puts all questions and gives the NSEC records of the answers to do.
+// askAll puts all questions and gives the NSEC records of the answers to do.
 func askAll(t *testing.T, s *server, name string, do func(*dns.NSEC)) {
 	t.Helper()
 	c := dns.Client{Timeout: patient, UDPSize: dns.MaxMsgSize}

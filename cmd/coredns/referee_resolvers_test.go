@@ -145,7 +145,7 @@ func inFlight(n int, do func(i int)) {
 	all.Wait()
 }
 
-// newZoneKey makes a key of P-256 in dir. It gives the DNSKEY record and the files' base name.
+// newZoneKey makes a key of P-256 in dir. It gives the DNSKEY record and the base name of the files.
 func newZoneKey(t *testing.T, dir, zone string, flags uint16) (*dns.DNSKEY, string) {
 	t.Helper()
 	key := &dns.DNSKEY{
