@@ -78,40 +78,19 @@ stub-zone:
 // unbound is a validating resolver for the server's zone; it gives its address.
 func unbound(t *testing.T, s *server) string {
 	t.Helper()
-	dir, port := t.TempDir(), freePort(t)
-	write(t, filepath.Join(dir, "anchor"), anchor(t)+"\n")
-	write(t, filepath.Join(dir, "conf"), unboundConf(dir, port, "127.0.0.1@"+s.port))
-	daemon(t, "unbound", "-d", "-c", filepath.Join(dir, "conf"))
-	return "127.0.0.1:" + port
+	return unboundAt(t, "", s.upstream())
 }
 
 // trustAnchors is BIND's way to write the anchor.
 func trustAnchors(t *testing.T) string {
 	t.Helper()
-	_, key, _ := strings.Cut(anchor(t), "DNSKEY")
-	f := strings.Fields(key)
-	return fmt.Sprintf("trust-anchors { \"example.org.\" static-key %s %s %s \"%s\"; };\n", f[0], f[1], f[2], strings.Join(f[3:], ""))
+	return "trust-anchors {\n" + trustAnchor(anchor(t)) + "};\n"
 }
 
 // named is BIND as validating resolver for the server's zone; it gives its address.
 func named(t *testing.T, s *server) string {
 	t.Helper()
-	dir, port := t.TempDir(), freePort(t)
-	write(t, filepath.Join(dir, "conf"), fmt.Sprintf(`options {
-    directory "%s";
-    listen-on port %s { 127.0.0.1; };
-    listen-on-v6 { none; };
-    pid-file none;
-    session-keyfile none;
-    recursion yes;
-    empty-zones-enable no;
-    dnssec-validation yes;
-};
-controls { };
-zone "example.org" { type forward; forward only; forwarders { 127.0.0.1 port %s; }; };
-%s`, dir, port, s.port, trustAnchors(t)))
-	daemon(t, "named", "-g", "-c", filepath.Join(dir, "conf"))
-	return "127.0.0.1:" + port
+	return namedAt(t, s.upstream())
 }
 
 // resolve asks a validating resolver and gives the reply; AD tells that it validated.

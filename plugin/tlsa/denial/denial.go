@@ -38,7 +38,7 @@ func Guard(build plugin.Plugin, behind func() []string, signs func()) plugin.Plu
 
 // wholeNames are the plugins whose NXDOMAIN holds for all types of a name. Others answer some types only and pass on the
 // rest: what the next one then says of the name is not the whole truth.
-var wholeNames = []string{"tlsa", "minimal", "transfer", "file", "auto", "secondary"}
+var wholeNames = []string{"tlsa", "minimal", "transfer", "file", "auto", "secondary", "view"}
 
 // front is the handler before *dnssec*.
 type front struct{ next plugin.Handler }

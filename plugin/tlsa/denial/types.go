@@ -18,11 +18,19 @@ var data = []uint16{
 	dns.TypeRKEY, dns.TypeTALINK, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeOPENPGPKEY, dns.TypeCSYNC, dns.TypeZONEMD, dns.TypeSVCB,
 	dns.TypeHTTPS, dns.TypeSPF, dns.TypeUINFO, dns.TypeUID, dns.TypeGID, dns.TypeNID, dns.TypeL32, dns.TypeL64, dns.TypeLP,
 	dns.TypeEUI48, dns.TypeEUI64, dns.TypeURI, dns.TypeCAA, dns.TypeAVC, typeDOA, dns.TypeAMTRELAY, dns.TypeRESINFO, typeWALLET,
-	typeCLA, typeIPN,
+	typeCLA, typeIPN, typeWKS, typeNSAP, dns.TypeKEY, typeATMA, typeA6, typeSINK, typeDSYNC, typeHHIT, typeBRID,
 }
 
-// Types that the DNS library has no name for yet.
+// Types that the DNS library has no name for. A zone file has them as TYPE66 (RFC 3597).
 const (
+	typeWKS    uint16 = 11
+	typeNSAP   uint16 = 22
+	typeATMA   uint16 = 34
+	typeA6     uint16 = 38
+	typeSINK   uint16 = 40
+	typeDSYNC  uint16 = 66
+	typeHHIT   uint16 = 67
+	typeBRID   uint16 = 68
 	typeDOA    uint16 = 259
 	typeWALLET uint16 = 262
 	typeCLA    uint16 = 263
