@@ -25,6 +25,10 @@ for i in $(seq 100); do
 	dig @127.0.0.1 +short +adflag _4443._tcp.mail.example.org TLSA 2>/dev/null | grep -q '^3 1 1' && break
 	sleep 0.1
 done
+for i in $(seq 100); do
+	[ "$(ss -Hltn 'sport = :4443 or sport = :4444' | wc -l)" = 2 ] && break
+	sleep 0.1
+done
 judge() {
 	name=$1 port=$2
 	shift 2
