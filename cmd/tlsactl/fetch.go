@@ -117,6 +117,10 @@ func (f *fetching) chain(ctx context.Context, config *tls.Config) ([]*dane.Certi
 			return nil, err
 		}
 	}
+	return f.handshake(ctx, conn, config)
+}
+
+func (f *fetching) handshake(ctx context.Context, conn net.Conn, config *tls.Config) ([]*dane.Certificate, error) {
 	var chain []*dane.Certificate
 	config.ServerName = f.name
 	config.MinVersion = tls.VersionTLS10
@@ -136,7 +140,7 @@ func (f *fetching) chain(ctx context.Context, config *tls.Config) ([]*dane.Certi
 		return nil
 	}
 	secure := tls.Client(conn, config)
-	err = secure.HandshakeContext(ctx)
+	err := secure.HandshakeContext(ctx)
 	if len(chain) > 0 {
 		// What fails after the chain, such as a demand for a certificate of ours, is of no interest.
 		_ = secure.Close()

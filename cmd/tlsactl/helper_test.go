@@ -127,6 +127,7 @@ func recordsOf(t fataler, owner string, file []byte) (out []dns.RR) {
 type authority struct {
 	mu      sync.Mutex // guards all below
 	apex    string
+	cuts    []string // for a resolver: the zones that a denial can come from
 	ttl     time.Duration
 	signed  bool
 	lame    bool // answers without authority
@@ -174,7 +175,13 @@ func (z *authority) reply(q *dns.Msg, transport string) *dns.Msg {
 	}
 	z.fill(m, strings.ToLower(question.Name), question.Qtype)
 	if len(m.Answer) == 0 {
-		soa := &dns.SOA{Hdr: z.header(z.apex, dns.TypeSOA), Ns: "ns.", Mbox: "mbox.", Minttl: 60}
+		zone := z.apex
+		for _, cut := range z.cuts {
+			if dns.IsSubDomain(cut, strings.ToLower(question.Name)) {
+				zone = cut
+			}
+		}
+		soa := &dns.SOA{Hdr: z.header(zone, dns.TypeSOA), Ns: "ns.", Mbox: "mbox.", Minttl: 60}
 		m.Ns = z.withSignature([]dns.RR{soa})
 	}
 	return m

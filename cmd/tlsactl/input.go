@@ -61,21 +61,27 @@ func show(path string) string {
 }
 
 func readLimited(path string, stdin io.Reader) ([]byte, error) {
-	r := stdin
+	r, size := stdin, int64(maxFile)
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
 			return nil, err
 		}
 		defer f.Close()
-		r = f
+		info, err := f.Stat()
+		if err != nil {
+			return nil, err
+		}
+		if r = f; info.Mode().IsRegular() {
+			size = min(info.Size(), maxFile)
+		}
 	}
 	// One buffer, which the caller can wipe: a growing one would leave copies behind.
-	data := make([]byte, maxFile+1)
+	data := make([]byte, size+1)
 	n, err := io.ReadFull(r, data)
 	switch {
 	case err == nil:
-		err = fmt.Errorf("%s: larger than %d KiB", show(path), maxFile>>10)
+		err = fmt.Errorf("%s: larger than %d KiB, or it is being written", show(path), maxFile>>10)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return data[:n], nil
 	}

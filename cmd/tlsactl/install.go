@@ -147,7 +147,7 @@ func (i *installation) read(fromPath, toPath string) error {
 // proceed judges and installs; nothing of an earlier run is left to do.
 func (i *installation) proceed(ctx context.Context) error {
 	if len(changedRoles(i.from, i.to)) == 0 {
-		return i.report("nothing to do")
+		return errorsFirst(removeSynced(i.work+".state"), i.report("nothing to do"))
 	}
 	if err := checkFit(i.from, i.to); err != nil {
 		return err
