@@ -99,7 +99,8 @@ func (f *fetching) chains(ctx context.Context) (subjects []subject, hidden bool,
 
 // chain gives the certificates of one handshake.
 func (f *fetching) chain(ctx context.Context, config *tls.Config) ([]*dane.Certificate, error) {
-	ctx, cancel := context.WithTimeout(ctx, f.timeout.Duration)
+	parent := ctx
+	ctx, cancel := context.WithTimeout(parent, f.timeout.Duration)
 	defer cancel()
 	conn, err := f.dial(ctx, "tcp", f.from)
 	if err != nil {
@@ -110,7 +111,7 @@ func (f *fetching) chain(ctx context.Context, config *tls.Config) ([]*dane.Certi
 	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(parent, func() { conn.Close() })
 	defer stop()
 	if f.protocol != "" {
 		if err := startTLS(conn, f.protocol, f.name); err != nil {

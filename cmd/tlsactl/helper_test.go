@@ -134,6 +134,7 @@ type authority struct {
 	cut     bool // answers over UDP do not fit
 	dead    bool // no answer over UDP
 	expired bool // signatures are out of date
+	wrong   bool // answers are to another question
 	rrs     map[string][]dns.RR
 }
 
@@ -173,6 +174,9 @@ func (z *authority) reply(q *dns.Msg, transport string) *dns.Msg {
 		m.Rcode = dns.RcodeRefused
 		return m
 	}
+	if z.wrong {
+		m.Question[0].Name = "other.example."
+	}
 	z.fill(m, strings.ToLower(question.Name), question.Qtype)
 	if len(m.Answer) == 0 {
 		zone := z.apex
@@ -201,6 +205,9 @@ func (z *authority) fill(m *dns.Msg, name string, qtype uint16) {
 	}
 	m.Answer = append(m.Answer, z.withSignature(found)...)
 	if cname, ok := found[0].(*dns.CNAME); ok && qtype != dns.TypeCNAME {
+		if z.wrong {
+			m.Question[0].Name = "other.example."
+		}
 		z.fill(m, strings.ToLower(cname.Target), qtype)
 	}
 }
