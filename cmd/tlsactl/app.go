@@ -92,8 +92,7 @@ func exactly(n int, names string) cobra.PositionalArgs {
 
 // flagError adds the flag that may have been meant.
 func flagError(cmd *cobra.Command, err error) error {
-	var unknown *pflag.NotExistError
-	if errors.As(err, &unknown) {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		best, least := "", 3
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			if d := distance(unknown.GetSpecifiedName(), f.Name); d < least {

@@ -35,13 +35,11 @@ func fail(code int, format string, args ...any) error {
 
 // exitCode gives the code of an error; what has none failed on the way.
 func exitCode(err error) int {
-	var f *failure
-	switch {
-	case err == nil:
+	if err == nil {
 		return exitDone
-	case errors.As(err, &f):
-		return f.code
-	default:
-		return exitUnsafe
 	}
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f.code
+	}
+	return exitUnsafe
 }

@@ -181,7 +181,7 @@ func (z *authority) reply(q *dns.Msg, transport string) *dns.Msg {
 	if len(m.Answer) == 0 {
 		zone := z.apex
 		for _, cut := range z.cuts {
-			if dns.IsSubDomain(cut, strings.ToLower(question.Name)) {
+			if len(cut) > len(zone) && dns.IsSubDomain(cut, strings.ToLower(question.Name)) {
 				zone = cut
 			}
 		}

@@ -152,6 +152,10 @@ func (i *installation) proceed(ctx context.Context) error {
 	if err := checkFit(i.from, i.to); err != nil {
 		return err
 	}
+	// A wait takes hours: no private key stays in memory for it.
+	judged := i.from
+	i.from.wipe()
+	i.to.wipe()
 	if err := i.judge(ctx); err != nil {
 		if i.waiter != nil && i.flags.output.value == "json" {
 			return errorsFirst(err, i.report("refused"))
@@ -159,9 +163,6 @@ func (i *installation) proceed(ctx context.Context) error {
 		return err
 	}
 	// What was judged is what will be installed, over what is there by now.
-	judged := i.from
-	defer judged.wipe()
-	i.to.wipe()
 	if err := i.read(i.from.path, i.to.path); err != nil {
 		return err
 	}

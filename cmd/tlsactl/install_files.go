@@ -47,7 +47,7 @@ func (s *fileSwap) stage(from, to *lineage) error {
 	for _, role := range changedRoles(from, to) {
 		m := from.files[role]
 		old := to.files[role]
-		move := fileMove{Name: filepath.Base(to.path) + role, Had: old != nil, SHA256: digest(m.data)}
+		move := fileMove{Name: filepath.Base(to.path) + role, Had: old != nil, SHA256: m.sum}
 		if to.dir == to.path {
 			move.Name = m.name
 		}

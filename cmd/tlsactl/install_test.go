@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,8 +73,7 @@ func (s *site) install(stop int, flags ...string) (killed bool, err error) {
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), stopEnv+"="+strconv.Itoa(stop))
 	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
 			return true, nil
 		}
@@ -303,7 +303,7 @@ func TestKeysAreNeverMoreOpenThanTheOldOnes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			parent, err := os.Stat(dir)
 			must(t, parent, err)
-			m := &member{name: row.file, data: files[row.file]}
+			m := &member{name: row.file, data: files[row.file], sum: digest(files[row.file])}
 			h, err := (&source{}).parse(bytes.Clone(m.data))
 			m.holding = must(t, h, err)
 			var old *member
@@ -356,10 +356,7 @@ func TestOnlyACertificateWithItsKeyFits(t *testing.T) {
 		return out
 	}
 	with := func(set map[string][]byte, name string, data []byte) map[string][]byte {
-		out := pick(set)
-		for n, d := range set {
-			out[n] = d
-		}
+		out := maps.Clone(set)
 		out[name] = data
 		return out
 	}
@@ -367,20 +364,21 @@ func TestOnlyACertificateWithItsKeyFits(t *testing.T) {
 		from, to map[string][]byte
 		want     string // part of the error; empty: it fits
 	}{
-		"a whole set over another":             {a, b, ""},
-		"a whole set over nothing":             {a, nil, ""},
-		"RSA beside ECDSA: two pairs":          {with(with(a, "b.pem", b["cert.pem"]), "b.key", b["privkey.pem"]), nil, ""},
-		"a renewal of the installed key":       {pick(again, "cert.pem", "fullchain.pem"), pick(a, "privkey.pem", "chain.pem"), ""},
-		"DH parameters beside it":              {with(a, "dh.pem", []byte("-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n")), b, ""},
-		"the key of another certificate":       {with(a, "privkey.pem", b["privkey.pem"]), nil, "does not fit"},
-		"a key too many":                       {with(a, "other.key", b["privkey.pem"]), nil, "does not fit"},
-		"no key at all":                        {pick(a, "cert.pem"), nil, "does not fit its key"},
-		"no certificate":                       {pick(a, "privkey.pem"), nil, "no certificate of a server"},
-		"two certificates of one key":          {with(a, "fullchain.pem", again["fullchain.pem"]), nil, "half written"},
-		"a file cut in the middle":             {with(a, "fullchain.pem", a["fullchain.pem"][:500]), nil, "truncated"},
-		"an installed file that would stay":    {pick(a, "cert.pem", "privkey.pem"), b, "older certificate"},
-		"an installed key that would stay":     {a, with(pick(b, "cert.pem"), "old.key", b["privkey.pem"]), "older certificate or key"},
-		"an installed certificate of this key": {a, with(a, "mail.pem", again["cert.pem"]), "older certificate"},
+		"a whole set over another":              {a, b, ""},
+		"a whole set over nothing":              {a, nil, ""},
+		"RSA beside ECDSA: two pairs":           {with(with(a, "b.pem", b["cert.pem"]), "b.key", b["privkey.pem"]), nil, ""},
+		"a renewal of the installed key":        {pick(again, "cert.pem", "fullchain.pem"), pick(a, "privkey.pem", "chain.pem"), ""},
+		"DH parameters beside it":               {with(a, "dh.pem", []byte("-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n")), b, ""},
+		"dehydrated's dated files and next key": {with(with(a, "privkey-1700000000.pem", b["privkey.pem"]), "privkey.roll.pem", b["privkey.pem"]), nil, ""},
+		"the key of another certificate":        {with(a, "privkey.pem", b["privkey.pem"]), nil, "does not fit"},
+		"a key too many":                        {with(a, "other.key", b["privkey.pem"]), nil, "does not fit"},
+		"no key at all":                         {pick(a, "cert.pem"), nil, "does not fit its key"},
+		"no certificate":                        {pick(a, "privkey.pem"), nil, "no certificate of a server"},
+		"two certificates of one key":           {with(a, "fullchain.pem", again["fullchain.pem"]), nil, "half written"},
+		"a file cut in the middle":              {with(a, "fullchain.pem", a["fullchain.pem"][:500]), nil, "truncated"},
+		"an installed file that would stay":     {pick(a, "cert.pem", "privkey.pem"), b, "older certificate"},
+		"an installed key that would stay":      {a, with(pick(b, "cert.pem"), "old.key", b["privkey.pem"]), "older certificate or key"},
+		"an installed certificate of this key":  {a, with(a, "mail.pem", again["cert.pem"]), "older certificate"},
 	} {
 		t.Run(claim, func(t *testing.T) {
 			err := checkFit(lineageOf(t, row.from), lineageOf(t, row.to))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,7 +35,8 @@ const (
 // single file.
 type member struct {
 	name    string
-	data    []byte
+	data    []byte // zeros after wipe
+	sum     string // SHA-256 of data
 	info    fs.FileInfo
 	holding holding
 	broken  error // why the content cannot be read
@@ -74,7 +74,7 @@ func (l *lineage) readDirectory() error {
 		return err
 	}
 	for _, e := range entries {
-		if name := e.Name(); name[0] != '.' && isCertificateName(name) {
+		if name := e.Name(); name[0] != '.' && isCertificateName(name) && !isSpare(name) {
 			if err := l.add(name, name); err != nil {
 				return err
 			}
@@ -114,6 +114,13 @@ func isCertificateName(name string) bool {
 	return slices.Contains([]string{".pem", ".crt", ".cer", ".der", ".key"}, strings.ToLower(filepath.Ext(name)))
 }
 
+// isSpare tells the files that ACME clients keep beside those in use: dehydrated's dated ones and its next key.
+func isSpare(name string) bool {
+	stem := strings.TrimSuffix(name, filepath.Ext(name))
+	_, date, dated := strings.Cut(stem, "-")
+	return dated && date != "" && strings.Trim(date, "0123456789") == "" || stem == "privkey.roll"
+}
+
 // add reads one file. What holds neither certificate nor private key, such as DH parameters, is not of the lineage.
 func (l *lineage) add(role, name string) error {
 	path := filepath.Join(l.dir, name)
@@ -128,7 +135,7 @@ func (l *lineage) add(role, name string) error {
 	if err != nil {
 		return err
 	}
-	m := &member{name: name, data: data, info: info}
+	m := &member{name: name, data: data, sum: digest(data), info: info}
 	m.holding, m.broken = (&source{}).parse(data)
 	if errors.Is(m.broken, dane.ErrNothing) || m.broken == nil && len(m.holding.certs)+len(m.holding.private) == 0 {
 		clear(data)
@@ -186,7 +193,7 @@ func (l *lineage) sameBytes(o *lineage) bool {
 // changedRoles are the files of from that to lacks or has with other content.
 func changedRoles(from, to *lineage) (out []string) {
 	for _, role := range from.roles() {
-		if old := to.files[role]; old == nil || !bytes.Equal(old.data, from.files[role].data) {
+		if old := to.files[role]; old == nil || old.sum != from.files[role].sum {
 			out = append(out, role)
 		}
 	}

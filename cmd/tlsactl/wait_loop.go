@@ -146,6 +146,7 @@ func (w *waiter) look(ctx context.Context, owner string) []sighting {
 		}
 		servers, err := w.finder.servers(ctx, names[i])
 		if err != nil {
+			// Without servers there is one point without an address, which keeps the owner from being safe.
 			out = append(out, sighting{point: point{Owner: owner, Name: names[i]}, at: w.now(), broken: err.Error()})
 			continue
 		}
@@ -204,7 +205,8 @@ func (w *waiter) judge(ctx context.Context, start time.Time) verdict {
 		}
 	}
 	// With --hold 0 one look is enough.
-	if isOnce := w.hold != nil && *w.hold == 0; isOnce || !v.at.IsZero() && !start.Before(v.at) {
+	isOnce := w.hold != nil && *w.hold == 0
+	if !v.at.IsZero() && (isOnce || !start.Before(v.at)) {
 		v.word = verdictSafe
 		v.reason = "every server shows it, and every cache has it since " + stamp(v.at)
 		return v

@@ -348,6 +348,26 @@ func TestServerThatComesLaterIsWaitedForToo(t *testing.T) {
 	})
 }
 
+// A resolver that fails for one run of many must not make the next one begin anew.
+func TestServersThatAreNotFoundKeepTheirTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRollover(t)
+		r.ns[0].set(mailOwner, r.both()...)
+		r.ns[1].set(mailOwner, r.both()...)
+		good := resolver(map[string][]string{"example.org.": {"192.0.2.1", "192.0.2.2"}}, nil)
+		r.world.put("203.0.113.53:53", good)
+		once := []string{"--resolver", "203.0.113.53", "--state", filepath.Join(t.TempDir(), "state"), "--at-most", "0", r.file}
+		r.run(once...).want(t, exitNotYet, 0, "")
+		time.Sleep(time.Hour)
+		r.world.put("203.0.113.53:53", nil)
+		r.run(once...).want(t, exitUnreachable, time.Hour, "cannot find the servers")
+		time.Sleep(time.Hour)
+		r.run(once...).want(t, exitUnreachable, 2*time.Hour, "cannot find the servers")
+		r.world.put("203.0.113.53:53", good)
+		r.run(once...).want(t, exitDone, 2*time.Hour, "")
+	})
+}
+
 // resolver is the authority over everything that finding servers needs: zones with the addresses of their servers.
 func resolver(zones map[string][]string, aliases map[string]string) *authority {
 	z := &authority{apex: ".", ttl: time.Hour}

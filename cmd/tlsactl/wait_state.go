@@ -110,6 +110,9 @@ func (t *tracker) restore(data []byte, now time.Time) (bool, error) {
 		if p.Since.After(now) {
 			p.Since = now
 		}
+		if !p.Since.IsZero() {
+			p.Since = now.Add(p.Since.Sub(now)) // from here on by the monotonic clock
+		}
 		t.tracks[p.point] = track{status: silent, why: "it has not been asked yet", since: p.Since, alias: p.Alias}
 	}
 	for owner, ttl := range doc.Without {

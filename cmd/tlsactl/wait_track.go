@@ -101,7 +101,11 @@ func (t *tracker) wish(owner string) *wish {
 // said before and says after is all that can be known; one that shows anything else loses it.
 func (t *tracker) observe(round []sighting) {
 	next := make(map[point]track, len(round))
+	lost := make(map[string]string) // owners whose servers were not found this time, and why
 	for _, s := range round {
+		if s.Server == "" {
+			lost[s.Owner] = s.broken
+		}
 		old := t.tracks[s.point]
 		status, why := judge(s, *t.wish(s.Owner), t.insecure)
 		now := track{status: status, why: why}
@@ -118,6 +122,12 @@ func (t *tracker) observe(round []sighting) {
 			t.without[s.Owner] = max(t.without[s.Owner], s.ttl)
 		}
 		next[s.point] = now
+	}
+	for p, old := range t.tracks {
+		if why, isLost := lost[p.Owner]; isLost && p.Server != "" && next[p].status == "" {
+			old.status, old.why = silent, why
+			next[p] = old
+		}
 	}
 	t.tracks = next
 }
