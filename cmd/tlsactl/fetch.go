@@ -41,7 +41,7 @@ func (f *fetching) check() error {
 	if err != nil || host == "" || !isPort(port) {
 		return fail(exitUsage, "--from %q: want HOST:PORT, such as mail.example.org:25 or [2001:db8::1]:25", f.from)
 	}
-	if _, known := preambles[f.protocol]; f.protocol != "" && !known {
+	if _, known := preambles()[f.protocol]; f.protocol != "" && !known {
 		return fail(exitUsage, "--starttls %q: want one of %s", f.protocol, strings.Join(protocols(), ", "))
 	}
 	if f.name == "" {

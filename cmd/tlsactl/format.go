@@ -22,13 +22,15 @@ type recordJSON struct {
 }
 
 // formats write RRsets, each in its form; the TTL is in seconds.
-var formats = map[string]func(w io.Writer, sets []rrset, ttl uint32) error{
-	"zone": func(w io.Writer, sets []rrset, ttl uint32) error {
-		return eachRecord(sets, ttl, func(rr *dns.TLSA) error { return writeLine(w, rr.String()) })
-	},
-	"rfc3597":  writeRFC3597,
-	"nsupdate": writeNSUpdate,
-	"json":     writeRecordsJSON,
+func formats() map[string]func(w io.Writer, sets []rrset, ttl uint32) error {
+	return map[string]func(w io.Writer, sets []rrset, ttl uint32) error{
+		"zone": func(w io.Writer, sets []rrset, ttl uint32) error {
+			return eachRecord(sets, ttl, func(rr *dns.TLSA) error { return writeLine(w, rr.String()) })
+		},
+		"rfc3597":  writeRFC3597,
+		"nsupdate": writeNSUpdate,
+		"json":     writeRecordsJSON,
+	}
 }
 
 func eachRecord(sets []rrset, ttl uint32, use func(*dns.TLSA) error) error {

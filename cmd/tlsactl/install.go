@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -59,7 +60,7 @@ type installation struct {
 	// work is the name of the journal; lock, state and staging directory have it with a suffix.
 	work    string
 	request request
-	// judged is what the verdict was about, for the report.
+	// waiter and verdict are for the report; nil where DNS was not asked.
 	waiter  *waiter
 	verdict verdict
 }
@@ -147,7 +148,7 @@ func (i *installation) read(fromPath, toPath string) error {
 // proceed judges and installs; nothing of an earlier run is left to do.
 func (i *installation) proceed(ctx context.Context) error {
 	if len(changedRoles(i.from, i.to)) == 0 {
-		return errorsFirst(removeSynced(i.work+".state"), i.report("nothing to do"))
+		return cmp.Or(removeSynced(i.work+".state"), i.report("nothing to do"))
 	}
 	if err := checkFit(i.from, i.to); err != nil {
 		return err
@@ -158,7 +159,7 @@ func (i *installation) proceed(ctx context.Context) error {
 	i.to.wipe()
 	if err := i.judge(ctx); err != nil {
 		if i.waiter != nil && i.flags.output.value == "json" {
-			return errorsFirst(err, i.report("refused"))
+			return cmp.Or(err, i.report("refused"))
 		}
 		return err
 	}
@@ -176,16 +177,6 @@ func (i *installation) proceed(ctx context.Context) error {
 		return err
 	}
 	return i.report("installed")
-}
-
-// errorsFirst gives the first error that is one.
-func errorsFirst(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // judge waits, or asks once, unless DNS has nothing to do with the change.

@@ -198,7 +198,14 @@ func (s *fileSwap) replaced() ([]subject, error) {
 		if !m.Had {
 			continue
 		}
-		if err := old.add(m.Name, m.Name); err != nil {
+		name := m.Name
+		if text, err := os.Readlink(s.old(m)); err == nil && !filepath.IsAbs(text) {
+			// A relative link leads somewhere from its own place only.
+			if name, err = filepath.Rel(old.dir, filepath.Join(s.Dir, text)); err != nil {
+				return nil, err
+			}
+		}
+		if err := old.add(m.Name, name); err != nil {
 			return nil, err
 		}
 	}

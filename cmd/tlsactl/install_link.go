@@ -95,7 +95,10 @@ func openLike(dir string, like fs.FileInfo) error {
 	return errors.Join(chownLike(d, like), d.Chmod(like.Mode().Perm()), d.Sync(), d.Close())
 }
 
-func (s *linkSwap) isWhole() bool { return s.Whole }
+func (s *linkSwap) isWhole() bool {
+	info, err := os.Stat(s.resolve(s.New))
+	return s.Whole && err == nil && info.IsDir()
+}
 
 func (s *linkSwap) apply() error {
 	s.atStep("move " + s.New)

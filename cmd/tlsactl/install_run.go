@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,13 +21,21 @@ func (i *installation) replace(ctx context.Context) error {
 	}
 	i.app.atStep("begin")
 	if err := s.stage(i.from, i.to); err != nil {
-		return errorsFirst(fmt.Errorf("nothing was installed: %w", err), s.discard(), removeSynced(i.work))
+		return errors.Join(fmt.Errorf("nothing was installed: %w", err), i.discard(s))
 	}
 	i.app.atStep("staged")
 	if err := j.write(i.work, phaseMove); err != nil {
 		return err
 	}
 	return i.finish(ctx, j, s)
+}
+
+// discard forgets an installation that changed nothing yet.
+func (i *installation) discard(s swap) error {
+	if err := s.discard(); err != nil {
+		return err
+	}
+	return removeSynced(i.work)
 }
 
 func begin(j *journal, path string) (swap, error) {
@@ -56,7 +66,7 @@ func (i *installation) recover(ctx context.Context) error {
 	switch {
 	case j.Phase == phaseStage:
 		i.app.talk("an earlier run was interrupted before it changed anything: beginning anew")
-		return errorsFirst(s.discard(), removeSynced(i.work))
+		return i.discard(s)
 	case j.Phase == phaseUndo, j.Phase == phaseMove && !s.isWhole():
 		i.app.talk("an earlier run was interrupted: the old files come back")
 		return i.undo(ctx, j, s)
@@ -90,7 +100,7 @@ func (i *installation) close(s swap) error {
 		return err
 	}
 	i.app.atStep("closed")
-	return errorsFirst(s.clean(), removeSynced(i.work+".state"))
+	return cmp.Or(s.clean(), removeSynced(i.work+".state"))
 }
 
 // command runs what --run says, for this lineage.
@@ -131,7 +141,7 @@ func (i *installation) undo(ctx context.Context, j *journal, s swap) error {
 	i.app.atStep("undone")
 	err := i.command(ctx)
 	// Whatever it says now, the old files are what it has: nothing else is left to try.
-	return errorsFirst(removeSynced(i.work), s.clean(), err)
+	return cmp.Or(removeSynced(i.work), s.clean(), err)
 }
 
 // oldIsPublished asks every server once for the records of the old certificate: nil if all of them show them.

@@ -134,6 +134,7 @@ func (s *site) rubbish() (out []string) {
 func TestKilledAtAnyStepLeavesOldOrNewAndTheNextRunFinishes(t *testing.T) {
 	for _, shape := range []shape{asDirectory, asLink} {
 		t.Run(string(shape), func(t *testing.T) {
+			t.Parallel()
 			mixed, steps := 0, 0
 			for stop := 1; ; stop++ {
 				s := newSite(t, shape)
@@ -175,6 +176,7 @@ func TestKilledAtAnyStepLeavesOldOrNewAndTheNextRunFinishes(t *testing.T) {
 func TestKilledWhileRollingBackReturnsToOld(t *testing.T) {
 	for _, shape := range []shape{asDirectory, asLink} {
 		t.Run(string(shape), func(t *testing.T) {
+			t.Parallel()
 			undoing := 0
 			for stop := 1; ; stop++ {
 				s := newSite(t, shape)
@@ -213,6 +215,30 @@ func TestKilledWhileRollingBackReturnsToOld(t *testing.T) {
 	}
 }
 
+// certbot's live directory holds links; they are replaced, and come back as links.
+func TestLinksToFilesComeBackAsLinks(t *testing.T) {
+	s := newSite(t, asDirectory)
+	s.write("archive", s.old)
+	for name := range s.old {
+		path := filepath.Join(s.dir, "installed", name)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("../archive/"+name, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.install(0, "--run", "! cmp -s installed/cert.pem staged/cert.pem"); err == nil || !strings.Contains(err.Error(), "the old files are back") {
+		t.Errorf("a command that fails: %v", err)
+	}
+	if target, err := os.Readlink(filepath.Join(s.dir, "installed", "cert.pem")); err != nil || target != "../archive/cert.pem" {
+		t.Errorf("the link says %q, %v", target, err)
+	}
+	if _, err := s.install(0); err != nil || s.holds() != "new" || !bytes.Equal(s.read("archive", "cert.pem"), s.old["cert.pem"]) {
+		t.Errorf("%v: the files are %s, and the archive must be as it was", err, s.holds())
+	}
+}
+
 func TestDamagedStagedFileBringsTheOldOnesBack(t *testing.T) {
 	s := newSite(t, asDirectory)
 	for stop := 1; s.holds() != "mixed"; stop++ {
@@ -234,6 +260,23 @@ func TestDamagedStagedFileBringsTheOldOnesBack(t *testing.T) {
 	}
 	if got := s.holds(); got != "old" {
 		t.Errorf("the files are %s", got)
+	}
+}
+
+func TestWhatCannotBeStagedChangesNothing(t *testing.T) {
+	s := newSite(t, asLink)
+	if err := os.Mkdir(filepath.Join(s.dir, "versions", "one", "private"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.install(0); err == nil || !strings.Contains(err.Error(), "nothing was installed: ") {
+		t.Errorf("a lineage with a directory in it: %v", err)
+	}
+	entries, err := os.ReadDir(filepath.Join(s.dir, "versions"))
+	if must(t, entries, err); len(entries) != 1 || !bytes.Equal(s.read("installed", "cert.pem"), s.old["cert.pem"]) {
+		t.Errorf("something changed: %v", entries)
+	}
+	if s.read(".tlsactl-install.installed") != nil {
+		t.Error("a journal is left")
 	}
 }
 

@@ -78,7 +78,7 @@ func (v *recordsVerb) run(ctx context.Context, args []string) error {
 	for _, w := range warnings {
 		v.app.talk("warning: %s", w)
 	}
-	return formats[v.output.value](v.app.stdout, sets, uint32(v.ttl.Seconds()))
+	return formats()[v.output.value](v.app.stdout, sets, uint32(v.ttl.Seconds()))
 }
 
 func (v *recordsVerb) subjects(ctx context.Context, args []string, r *request) ([]subject, error) {

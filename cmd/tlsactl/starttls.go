@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -19,26 +20,23 @@ const (
 )
 
 // preambles ask a server in the clear to start TLS, each by its protocol.
-var preambles = map[string]func(c *conversation, name string) error{
-	"smtp":       func(c *conversation, _ string) error { return c.smtp("EHLO") },
-	"submission": func(c *conversation, _ string) error { return c.smtp("EHLO") },
-	"lmtp":       func(c *conversation, _ string) error { return c.smtp("LHLO") },
-	"imap":       (*conversation).imap,
-	"pop3":       (*conversation).pop3,
-	"ftp":        (*conversation).ftp,
-	"sieve":      (*conversation).sieve,
-	"xmpp":       func(c *conversation, name string) error { return c.xmpp("jabber:client", name) },
-	"xmpp-s2s":   func(c *conversation, name string) error { return c.xmpp("jabber:server", name) },
-	"postgres":   (*conversation).postgres,
+func preambles() map[string]func(c *conversation, name string) error {
+	return map[string]func(c *conversation, name string) error{
+		"smtp":       func(c *conversation, _ string) error { return c.smtp("EHLO") },
+		"submission": func(c *conversation, _ string) error { return c.smtp("EHLO") },
+		"lmtp":       func(c *conversation, _ string) error { return c.smtp("LHLO") },
+		"imap":       (*conversation).imap,
+		"pop3":       (*conversation).pop3,
+		"ftp":        (*conversation).ftp,
+		"sieve":      (*conversation).sieve,
+		"xmpp":       func(c *conversation, name string) error { return c.xmpp("jabber:client", name) },
+		"xmpp-s2s":   func(c *conversation, name string) error { return c.xmpp("jabber:server", name) },
+		"postgres":   (*conversation).postgres,
+	}
 }
 
 func protocols() []string {
-	var names []string
-	for name := range preambles {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(preambles()))
 }
 
 // startTLS talks to a server until it waits for the ClientHello; name is the one that the server is asked for. The caller
@@ -46,7 +44,7 @@ func protocols() []string {
 // (CVE-2011-0411), so it is an error.
 func startTLS(conn net.Conn, protocol, name string) error {
 	c := &conversation{r: bufio.NewReaderSize(conn, maxLine), w: conn}
-	if err := preambles[protocol](c, name); err != nil {
+	if err := preambles()[protocol](c, name); err != nil {
 		return fmt.Errorf("%s: %w", protocol, err)
 	}
 	if n := c.r.Buffered(); n > 0 {

@@ -146,7 +146,7 @@ func (f *waitFlags) verdict(ctx context.Context, w *waiter, r *reporter) (verdic
 	if v.word == verdictSafe {
 		return v, nil
 	}
-	return v, fail(verdictCodes[v.word], "%s: %s", v.word, v.reason)
+	return v, fail(v.code(), "%s: %s", v.word, v.reason)
 }
 
 const waitHelp = `wait returns when the certificate or key in FILE is safe to install: when every address of every server of the zone

@@ -18,17 +18,28 @@ const (
 	verdictSuperseded  = "superseded"
 )
 
-var verdictCodes = map[string]int{
-	verdictSafe: exitDone, verdictNotYet: exitNotYet, verdictNotSecure: exitNotSecure,
-	verdictUnreachable: exitUnreachable, verdictSuperseded: exitSuperseded,
-}
-
 // A verdict is what is known after a round of questions.
 type verdict struct {
 	word   string
 	reason string
 	// at is when it is safe, as far as is known now; zero while a server has not shown everything.
 	at time.Time
+}
+
+// code is the exit code.
+func (v verdict) code() int {
+	switch v.word {
+	case verdictSafe:
+		return exitDone
+	case verdictNotSecure:
+		return exitNotSecure
+	case verdictUnreachable:
+		return exitUnreachable
+	case verdictSuperseded:
+		return exitSuperseded
+	default:
+		return exitNotYet
+	}
 }
 
 // parallel is how many servers are asked at a time.

@@ -90,7 +90,7 @@ type serverJSON struct {
 
 func (w *waiter) document(v verdict) verdictJSON {
 	doc := verdictJSON{
-		Version: 1, Verdict: v.word, Exit: verdictCodes[v.word], Reason: v.reason,
+		Version: 1, Verdict: v.word, Exit: v.code(), Reason: v.reason,
 		SafeAt: timeOrNil(v.at), Wanted: describe(w.tracker.wishes), Hold: make(map[string]int),
 	}
 	for _, wish := range w.tracker.wishes {

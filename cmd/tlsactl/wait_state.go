@@ -17,14 +17,12 @@ import (
 const stateVersion = 1
 
 type stateJSON struct {
-	Version int                   `json:"version"`
-	Wishes  []wishJSON            `json:"wishes"`
-	Points  []pointJSON           `json:"points"`
-	Without map[string]secondsTTL `json:"ttl_without"`
-	With    map[string]secondsTTL `json:"ttl_with"`
+	Version int              `json:"version"`
+	Wishes  []wishJSON       `json:"wishes"`
+	Points  []pointJSON      `json:"points"`
+	Without map[string]int64 `json:"ttl_without"` // seconds
+	With    map[string]int64 `json:"ttl_with"`    // seconds
 }
-
-type secondsTTL int64
 
 type wishJSON struct {
 	Owner   string   `json:"owner"`
@@ -77,10 +75,10 @@ func compareAll(first int, pairs ...string) int {
 	return first
 }
 
-func inSeconds(m map[string]time.Duration) map[string]secondsTTL {
-	out := make(map[string]secondsTTL)
+func inSeconds(m map[string]time.Duration) map[string]int64 {
+	out := make(map[string]int64)
 	for k, v := range m {
-		out[k] = secondsTTL(v / time.Second)
+		out[k] = int64(v / time.Second)
 	}
 	return out
 }

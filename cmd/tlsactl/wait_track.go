@@ -112,7 +112,7 @@ func (t *tracker) observe(round []sighting) {
 		switch status {
 		case shows:
 			now.since, now.alias = s.at, s.alias
-			if !old.since.IsZero() && old.alias == s.alias && old.since.Before(s.at) {
+			if !old.since.IsZero() && old.since.Before(s.at) {
 				now.since = old.since
 			}
 			t.with[s.Owner] = max(t.with[s.Owner], s.ttl)
