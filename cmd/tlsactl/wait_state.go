@@ -86,8 +86,8 @@ func inSeconds(m map[string]time.Duration) map[string]int64 {
 // errState: a state file that is damaged or of another version.
 var errState = errors.New("not a state file of this version")
 
-// restore takes over what an earlier run saw. Nothing is taken from a file about other keys: false. A time that lies in the
-// future is now: a clock that was wrong may cost time, never safety.
+// restore takes over what an earlier run saw. Nothing is taken from a file about other keys: false. Times that lie in
+// the future are for observe, which counts from the next sighting then: a wrong clock may cost time, never safety.
 func (t *tracker) restore(data []byte, now time.Time) (bool, error) {
 	var doc stateJSON
 	if err := json.Unmarshal(data, &doc); err != nil {
@@ -105,9 +105,6 @@ func (t *tracker) restore(data []byte, now time.Time) (bool, error) {
 	}
 	t.wishes = adopted
 	for _, p := range doc.Points {
-		if p.Since.After(now) {
-			p.Since = now
-		}
 		if !p.Since.IsZero() {
 			p.Since = now.Add(p.Since.Sub(now)) // from here on by the monotonic clock
 		}
