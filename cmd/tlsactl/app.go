@@ -21,6 +21,7 @@ type app struct {
 	getenv         func(string) string
 	now            func() time.Time
 	dns            exchanger
+	resolvers      func() ([]string, error)                                          // of the system, with their ports
 	dial           func(ctx context.Context, network, addr string) (net.Conn, error) // for --from
 	// dialAdvice opens the control socket of a DNS server; while nil, there is no flag --control.
 	dialAdvice func(path string) (advice, error)
@@ -32,7 +33,7 @@ type app struct {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{
 		stdin: os.Stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, now: time.Now,
-		dns: network{}, dial: new(net.Dialer).DialContext, atStep: func(string) {},
+		dns: network{}, resolvers: systemResolvers, dial: new(net.Dialer).DialContext, atStep: func(string) {},
 	}
 	return a.run(ctx, args)
 }

@@ -117,7 +117,8 @@ func (r request) named(subjects []subject, chosen map[string][]subject) (owners,
 		}
 	}
 	if owners = unique(owners); len(owners) == 0 {
-		return nil, nil, fail(exitUsage, "there is no host name in it: name the records with --owner, such as --owner mail.example.org")
+		return nil, nil, fail(exitUsage, "there is no host name in it: name the records with --owner, such as "+
+			"--owner mail.example.org")
 	}
 	for _, s := range subjects {
 		// A key without names may still be one of the service: leaving it out in silence would break its clients.

@@ -37,12 +37,8 @@ func runExamples(t *testing.T, cert []byte) {
 				zone.set("_465._tcp.mail.example.org.", zone.rrs[mailOwner]...)
 				w := &world{}
 				resolve := resolver(map[string][]string{"example.org.": {"192.0.2.1", "192.0.2.2"}}, nil)
-				for addr, z := range map[string]*authority{"192.0.2.1:53": zone, "192.0.2.2:53": zone} {
+				for addr, z := range map[string]*authority{"192.0.2.1:53": zone, "192.0.2.2:53": zone, "203.0.113.53:53": resolve} {
 					w.put(addr, z)
-				}
-				resolvers, err := systemResolvers()
-				for _, addr := range must(t, resolvers, err) {
-					w.put(addr, resolve)
 				}
 				var out, talk bytes.Buffer
 				a := newTestApp(nil, &out, &talk, w)

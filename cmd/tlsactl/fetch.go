@@ -26,7 +26,8 @@ func (f *fetching) register(flags *pflag.FlagSet) {
 	f.timeout.Duration = 10 * time.Second
 	flags.StringVar(&f.from, "from", "", "take the chain that the server at `HOST:PORT` sends")
 	flags.StringVar(&f.protocol, "starttls", "", "with --from: start TLS by `PROTOCOL`: "+strings.Join(protocols(), ", "))
-	flags.StringVar(&f.name, "servername", "", "with --from: `NAME` to ask the server for (default: its HOST); for XMPP the domain")
+	flags.StringVar(&f.name, "servername", "",
+		"with --from: `NAME` to ask the server for (default: its HOST); for XMPP the domain")
 	flags.Var(&f.timeout, "timeout", "with --from: the longest one connection may take")
 }
 
@@ -69,8 +70,14 @@ func (f *fetching) chains(ctx context.Context) (subjects []subject, hidden bool,
 	all := [][]*dane.Certificate{whole}
 	seen := 0
 	for _, suites := range [][]uint16{
-		{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256},
-		{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256},
+		{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+		{
+			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
 	} {
 		chain, err := f.chain(ctx, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: suites})
 		if err == nil {

@@ -39,7 +39,8 @@ func must[T any](t fataler, v T, err error) T {
 func newTestApp(stdin io.Reader, stdout, stderr io.Writer, x exchanger) *app {
 	return &app{
 		stdin: stdin, stdout: stdout, stderr: stderr, getenv: func(string) string { return "" }, now: time.Now, dns: x,
-		dial: new(net.Dialer).DialContext, atStep: func(string) {},
+		resolvers: func() ([]string, error) { return []string{"203.0.113.53:53"}, nil },
+		dial:      new(net.Dialer).DialContext, atStep: func(string) {},
 	}
 }
 

@@ -22,17 +22,18 @@ type installVerb struct {
 	run   string
 }
 
-const installHelp = `install copies the files of a staged certificate over the installed ones, if it is safe: see wait, whose flags it has.
-FROM and TO are directories with files of the same names, or single files, or base names: certs/mail stands for
-certs/mail.crt, certs/mail.key and so on. Where TO is a symbolic link to a directory, a new directory is made beside
-that and the link is swapped.
+const installHelp = `install copies the files of a staged certificate over the installed ones, if it is safe: see wait,
+whose flags it has. FROM and TO are directories with files of the same names, or single files, or
+base names: certs/mail stands for certs/mail.crt, certs/mail.key and so on. Where TO is a symbolic
+link to a directory, a new directory is made beside that and the link is swapped.
 
-Without --wait it asks once and keeps what it saw beside TO, so that it can be run from cron: 0 also when there is nothing
-to do, 3 while it is not safe yet. A certificate whose records are those of the installed one, as after a renewal with the
-same key, is installed at once. A crash leaves old or new files; one amid several renames is completed by the next run.
+Without --wait it asks once and keeps what it saw beside TO, so that it can be run from cron: 0 also
+when there is nothing to do, 3 while it is not safe yet. A certificate whose records are those of
+the installed one, as after a renewal with the same key, is installed at once. A crash leaves old or
+new files; one amid several renames is completed by the next run.
 
---run is given to sh -c after the files are in place, with TO as $TLSACTL_LINEAGE. If it fails while the old key is still
-published, the old files come back, it runs again, and the exit code is 1.`
+--run is given to sh -c after the files are in place, with TO as $TLSACTL_LINEAGE. If it fails while
+the old key is still published, the old files come back, it runs again, and the exit code is 1.`
 
 const installExample = `  tlsactl install --run 'postfix reload' staged/mail installed/mail
   tlsactl install --wait --at-most 6h --owner _25._tcp.mail.example.org staged/mail.pem installed/mail.pem`

@@ -245,7 +245,7 @@ func checkLeftOver(from, to *lineage, leaves []dane.Leaf, keys *[]string) error 
 			continue
 		}
 		stale := func() error {
-			return fail(exitUnsafe, "%s holds an older certificate or key, and %s has no such file to replace it: remove it, or stage it too",
+			return fail(exitUnsafe, "%s holds an older certificate or key, and %s has no file to replace it: remove it, or stage it too",
 				filepath.Join(to.dir, m.name), from.path)
 		}
 		for _, spki := range m.holding.private {

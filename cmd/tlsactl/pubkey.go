@@ -9,10 +9,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const pubkeyHelp = `pubkey prints the public half of a private key, certificate request or certificate as PEM PUBLIC KEY: what the next
-directory of the DNS server takes before there is a certificate. Of a chain it is the key of the server's certificate.
+const pubkeyHelp = `pubkey prints the public half of a private key, certificate request or certificate as PEM PUBLIC
+KEY: what the next directory of the DNS server takes before there is a certificate. Of a chain it is
+the key of the server's certificate.
 
-With --out it is written to a file with mode 0644, whole or not at all; a file that holds it already is left alone.`
+With --out it is written to a file with mode 0644, whole or not at all; a file that holds it already
+is left alone.`
 
 const pubkeyExample = `  tlsactl pubkey privkey.pem
   tlsactl pubkey --out next/mail.example.org.pub privkey.pem`

@@ -18,11 +18,13 @@ type recordsVerb struct {
 	output    choice
 }
 
-const recordsHelp = `records prints the TLSA records of a certificate, chain, certificate request, public key, private key or PKCS#12 file,
-in PEM or DER; "-" is standard input. With --from it prints those of a running server, for all of its keys.
+const recordsHelp = `records prints the TLSA records of a certificate, chain, certificate request, public key, private
+key or PKCS#12 file, in PEM or DER; "-" is standard input. With --from it prints those of a running
+server, for all of its keys.
 
-Owners are _25._tcp.SAN for each SAN unless --owner says otherwise; with --from, _PORT._tcp.HOST. Combinations with usage
-0 or 2 need the issuer in the chain. -o nsupdate adds records and deletes none, because those published may be in use.`
+Owners are _25._tcp.SAN for each SAN unless --owner says otherwise; with --from, _PORT._tcp.HOST.
+Combinations with usage 0 or 2 need the issuer in the chain. -o nsupdate adds records and deletes
+none, because those published may be in use.`
 
 const recordsExample = `  tlsactl records fullchain.pem
   tlsactl records --owner mail.example.org --port 25 --port 465 privkey.pem

@@ -191,8 +191,8 @@ func (c *conversation) xmpp(namespace, name string) error {
 	if err := xml.EscapeText(&to, []byte(name)); err != nil {
 		return err
 	}
-	err := c.send("<?xml version='1.0'?><stream:stream to='%s' version='1.0' xmlns='%s' xmlns:stream='http://etherx.jabber.org/streams'>",
-		to.String(), namespace)
+	err := c.send("<?xml version='1.0'?><stream:stream to='%s' version='1.0' xmlns='%s' "+
+		"xmlns:stream='http://etherx.jabber.org/streams'>", to.String(), namespace)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (f *waitFlags) waiter(a *app, wishes []wish, r *reporter) (*waiter, error) 
 	}
 	if f.resolver == "" && len(f.servers) == 0 {
 		var err error
-		if find.resolvers, err = systemResolvers(); err != nil {
+		if find.resolvers, err = a.resolvers(); err != nil {
 			return nil, fail(exitUsage, "no system resolver: %w: use --resolver or --server", err)
 		}
 	}
@@ -149,16 +149,19 @@ func (f *waitFlags) verdict(ctx context.Context, w *waiter, r *reporter) (verdic
 	return v, fail(v.code(), "%s: %s", v.word, v.reason)
 }
 
-const waitHelp = `wait returns when the certificate or key in FILE is safe to install: when every address of every server of the zone
-has shown its TLSA records long enough for every cache to have them. It counts from the slowest server, and anew where a
-server stops showing them. Owners are _25._tcp.SAN unless --owner says otherwise.
+const waitHelp = `wait returns when the certificate or key in FILE is safe to install: when every address of every
+server of the zone has shown its TLSA records long enough for every cache to have them. It counts
+from the slowest server, and anew where a server stops showing them. Owners are _25._tcp.SAN unless
+--owner says otherwise.
 
 With an OWNER instead of a file it waits for all that its servers publish there now.
 
-It ends with 3 when --at-most is over, with 5 if a server could not be asked then, at once with 4 when an answer is not
-signed, and with 6 when FILE holds another key or OWNER another record than at the start.
+It ends with 3 when --at-most is over, with 5 if a server could not be asked then, at once with 4
+when an answer is not signed, and with 6 when FILE holds another key or OWNER another record than at
+the start.
 
-With --state a later run goes on counting; what happened in between is judged by what the servers show before and after.`
+With --state a later run goes on counting; what happened in between is judged by what the servers
+show before and after.`
 
 const waitExample = `  tlsactl wait --state mail.state fullchain.pem && cp fullchain.pem privkey.pem /etc/ssl/mail/
   tlsactl wait --owner mail.example.org --port 25 --port 465 --at-most 4h privkey.pem

@@ -50,7 +50,9 @@ func ask(ctx context.Context, x exchanger, addr, name string, qtype uint16, recu
 	return answer, err
 }
 
-func askOnce(ctx context.Context, x exchanger, query *dns.Msg, transport string, limit time.Duration, addr string) (*dns.Msg, error) {
+func askOnce(
+	ctx context.Context, x exchanger, query *dns.Msg, transport string, limit time.Duration, addr string,
+) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	answer, err := x.exchange(ctx, query.Copy(), transport, addr)

@@ -206,13 +206,14 @@ func (w *waiter) judge(ctx context.Context, start time.Time) verdict {
 	points := w.tracker.points()
 	if len(points) > 0 {
 		first := w.tracker.tracks[points[0]]
+		reason := strings.TrimPrefix(fmt.Sprintf("%s: %s", points[0], first.why), ": ")
 		switch first.status {
-		case notSafe:
-			return verdict{verdictNotSecure, fmt.Sprintf("%s: %s; clients will not use it (--insecure waits all the same)", points[0], first.why), v.at}
+		case unsigned:
+			return verdict{verdictNotSecure, reason + "; clients will not use it (--insecure waits all the same)", v.at}
 		case silent:
-			return verdict{verdictUnreachable, strings.TrimPrefix(fmt.Sprintf("%s: %s", points[0], first.why), ": "), v.at}
+			return verdict{verdictUnreachable, reason, v.at}
 		case lacks:
-			return verdict{verdictNotYet, fmt.Sprintf("%s: %s", points[0], first.why), time.Time{}}
+			return verdict{verdictNotYet, reason, time.Time{}}
 		}
 	}
 	// With --hold 0 one look is enough.

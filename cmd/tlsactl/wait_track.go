@@ -21,10 +21,10 @@ type wish struct {
 type status string
 
 const (
-	shows   status = "shows"    // the whole wish, or a CNAME to where it is
-	lacks   status = "lacks"    // not the whole wish
-	notSafe status = "unsigned" // an answer without a valid signature
-	silent  status = "silent"   // no answer that counts
+	shows    status = "shows"    // the whole wish, or a CNAME to where it is
+	lacks    status = "lacks"    // not the whole wish
+	unsigned status = "unsigned" // an answer without a valid signature
+	silent   status = "silent"   // no answer that counts
 )
 
 // judge compares a sighting with the wish of its owner; why is a half-sentence about the server, empty where it shows.
@@ -33,7 +33,7 @@ func judge(s sighting, w wish, insecure bool) (st status, why string) {
 	case s.broken != "":
 		return silent, s.broken
 	case !s.trust && !insecure:
-		return notSafe, "its answer for " + s.Name + " has no valid signature"
+		return unsigned, "its answer for " + s.Name + " has no valid signature"
 	case s.alias != "":
 		return shows, ""
 	case len(s.rrset) == 0:
@@ -202,4 +202,4 @@ func (t *tracker) points() []point {
 	return out
 }
 
-func order(s status) int { return slices.Index([]status{notSafe, silent, lacks, shows}, s) }
+func order(s status) int { return slices.Index([]status{unsigned, silent, lacks, shows}, s) }
