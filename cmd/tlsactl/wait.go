@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// waitFlags are those of wait, which install has too.
+// waitFlags are those of wait, which install has too but for the source.
 type waitFlags struct {
 	naming         naming
 	combining      combining
@@ -30,7 +30,6 @@ type waitFlags struct {
 func (f *waitFlags) register(flags *pflag.FlagSet, hasControl bool) {
 	f.naming.register(flags)
 	f.combining.register(flags)
-	f.source.register(flags)
 	flags.StringArrayVar(&f.servers, "server", nil, "ask this server, `ADDR:PORT`, instead of all of the zone's; repeatable")
 	flags.StringVar(&f.resolver, "resolver", "", "find the zone's servers by the resolver at `ADDR:PORT` (default: the system's)")
 	flags.BoolVarP(&f.only4, "ipv4", "4", false, "ask servers over IPv4 only")
@@ -178,6 +177,7 @@ func (a *app) waitCommand() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.wait(cmd.Context(), f, args[0]) },
 	}
 	f.register(cmd.Flags(), a.dialAdvice != nil)
+	f.source.register(cmd.Flags())
 	return cmd
 }
 
