@@ -118,8 +118,15 @@ func (s *site) read(parts ...string) []byte {
 	return data
 }
 
-// rubbish are files of ours that should be gone.
+// rubbish are files of ours that should be gone: all but the lock, and new directories that no link leads to.
 func (s *site) rubbish() (out []string) {
+	target, _ := os.Readlink(filepath.Join(s.dir, "installed"))
+	versions, _ := filepath.Glob(filepath.Join(s.dir, "versions", "*"))
+	for _, v := range versions {
+		if base := filepath.Base(v); base != "one" && base != filepath.Base(target) {
+			out = append(out, v)
+		}
+	}
 	_ = filepath.WalkDir(s.dir, func(path string, _ fs.DirEntry, err error) error {
 		if base := filepath.Base(path); err == nil && strings.HasPrefix(base, ".tlsactl") && !strings.HasSuffix(base, ".lock") {
 			out = append(out, path)
