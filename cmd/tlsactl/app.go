@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// An app is what the verbs see of the world.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	now            func() time.Time
+	dns            exchanger
+	resolvers      func() ([]string, error)                                          // of the system, with their ports
+	dial           func(ctx context.Context, network, addr string) (net.Conn, error) // for --from
+	// dialAdvice opens the control socket of a DNS server; while nil, there is no flag --control.
+	dialAdvice func(path string) (advice, error)
+	// atStep is called before each step of an installation; tests stop there.
+	atStep func(step string)
+}
+
+// run is the whole program: it gives the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	a := &app{
+		stdin: os.Stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, now: time.Now,
+		dns: network{}, resolvers: systemResolvers, dial: new(net.Dialer).DialContext, atStep: func(string) {},
+	}
+	return a.run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.command()
+	root.SetArgs(args)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	verb, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitDone
+	}
+	code := exitCode(err)
+	fmt.Fprintf(a.stderr, "%s: %v\n", verb.CommandPath(), err)
+	if code == exitUsage {
+		fmt.Fprintf(a.stderr, "Run '%s --help' for flags and examples.\n", verb.CommandPath())
+	}
+	return code
+}
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "tlsactl",
+		Short:         "TLSA records: print them, wait for them, install certificates by them",
+		Long:          "tlsactl prints TLSA records and installs certificates only when every cache has them.\n\n" + exitHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			hint := ""
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = ": did you mean " + strings.Join(near, " or ") + "?"
+			}
+			return fail(exitUsage, "unknown command %q%s", args[0], hint)
+		},
+		SuggestionsMinimumDistance: 2,
+	}
+	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand())
+	root.SetFlagErrorFunc(flagError)
+	return root
+}
+
+// exactly is cobra.ExactArgs with our exit code.
+func exactly(n int, names string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != n {
+			return fail(exitUsage, "want %s, got %d arguments", names, len(args))
+		}
+		return nil
+	}
+}
+
+// flagError adds the flag that may have been meant.
+func flagError(cmd *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		best, least := "", 3
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if d := distance(unknown.GetSpecifiedName(), f.Name); d < least {
+				best, least = f.Name, d
+			}
+		})
+		if best != "" {
+			return fail(exitUsage, "%w: did you mean --%s?", err, best)
+		}
+	}
+	return fail(exitUsage, "%w", err)
+}
+
+// distance is the number of letters to add, drop or change to turn a into b (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}
+
+// talk prints one line for the person who watches.
+func (a *app) talk(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }

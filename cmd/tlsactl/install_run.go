@@ -1,0 +1,170 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+// replace puts the new files in place and runs the command.
+func (i *installation) replace(ctx context.Context) error {
+	j, err := i.newSwap()
+	if err != nil {
+		return err
+	}
+	s, err := begin(j, i.work)
+	if err != nil {
+		return err
+	}
+	i.app.atStep("begin")
+	if err := s.stage(i.from, i.to); err != nil {
+		return errors.Join(fmt.Errorf("nothing was installed: %w", err), i.discard(s))
+	}
+	i.app.atStep("staged")
+	if err := j.write(i.work, phaseMove); err != nil {
+		return err
+	}
+	return i.finish(ctx, j, s)
+}
+
+// discard forgets an installation that changed nothing yet.
+func (i *installation) discard(s swap) error {
+	if err := s.discard(); err != nil {
+		return err
+	}
+	return removeSynced(i.work)
+}
+
+func begin(j *journal, path string) (swap, error) {
+	if err := j.write(path, phaseStage); err != nil {
+		return nil, err
+	}
+	return j.swap()
+}
+
+// recover takes up what an earlier run left: what was whole on disk is completed, else the old files come back.
+func (i *installation) recover(ctx context.Context) error {
+	j, err := readJournal(i.work)
+	if err != nil {
+		return err
+	}
+	if j == nil {
+		return os.RemoveAll(i.work + ".d") // of a run that was interrupted after its end
+	}
+	s, err := j.swap()
+	if err != nil {
+		return fmt.Errorf("journal %s: %w", i.work, err)
+	}
+	if j.Files != nil {
+		j.Files.atStep = i.app.atStep
+	} else {
+		j.Link.atStep = i.app.atStep
+	}
+	switch {
+	case j.Phase == phaseStage:
+		i.app.talk("an earlier run was interrupted before it changed anything: beginning anew")
+		return i.discard(s)
+	case j.Phase == phaseUndo, j.Phase == phaseMove && !s.isWhole():
+		i.app.talk("an earlier run was interrupted: the old files come back")
+		return i.undo(ctx, j, s)
+	}
+	i.app.talk("an earlier run was interrupted: completing it")
+	return i.finish(ctx, j, s)
+}
+
+// finish moves the new files, which are whole on disk, and runs the command. Every step may be repeated.
+func (i *installation) finish(ctx context.Context, j *journal, s swap) error {
+	if j.Phase == phaseMove {
+		if err := s.apply(); err != nil {
+			return err
+		}
+		i.app.atStep("moved")
+		if err := j.write(i.work, phaseRun); err != nil {
+			return err
+		}
+	}
+	i.app.atStep("run")
+	if err := i.command(ctx); err != nil {
+		return i.failed(ctx, j, s, err)
+	}
+	i.app.atStep("ran")
+	return i.close(s)
+}
+
+// close forgets the installation, the journal first: without one, what is left is rubbish.
+func (i *installation) close(s swap) error {
+	if err := removeSynced(i.work); err != nil {
+		return err
+	}
+	i.app.atStep("closed")
+	return cmp.Or(s.clean(), removeSynced(i.work+".state"))
+}
+
+// command runs what --run says, for this lineage.
+func (i *installation) command(ctx context.Context) error {
+	if i.run == "" {
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, "sh", "-c", i.run)
+	cmd.Env = append(os.Environ(), "TLSACTL_LINEAGE="+i.to.path)
+	cmd.Stdout, cmd.Stderr = i.app.stderr, i.app.stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("--run %q: %w", i.run, err)
+	}
+	return nil
+}
+
+// failed decides after a command that failed: back to the old files where the old key is still published, else the new ones
+// stay, and the next run tries the command again.
+func (i *installation) failed(ctx context.Context, j *journal, s swap, cause error) error {
+	if err := i.oldIsPublished(ctx, s); err != nil {
+		return fail(exitUnsafe, "%w; the new files stay, because %w; the next run tries the command again", cause, err)
+	}
+	if err := i.undo(ctx, j, s); err != nil {
+		return fail(exitUnsafe, "%w; then the old files came back: %w", cause, err)
+	}
+	return fail(exitUnsafe, "%w; the old files are back, and the command has run again", cause)
+}
+
+// undo puts the old files in place and runs the command for them.
+func (i *installation) undo(ctx context.Context, j *journal, s swap) error {
+	if err := j.write(i.work, phaseUndo); err != nil {
+		return err
+	}
+	i.app.atStep("undo")
+	if err := s.revert(); err != nil {
+		return err
+	}
+	i.app.atStep("undone")
+	err := i.command(ctx)
+	// Whatever it says now, the old files are what it has: nothing else is left to try.
+	return cmp.Or(removeSynced(i.work), s.clean(), err)
+}
+
+// oldIsPublished asks every server once for the records of the old certificate: nil if all of them show them.
+func (i *installation) oldIsPublished(ctx context.Context, s swap) error {
+	old, err := s.replaced()
+	if err != nil {
+		return err
+	}
+	wishes, err := i.request.wishes(old, nil)
+	if err != nil {
+		return err
+	}
+	flags := i.flags
+	flags.state, flags.control, flags.atMost.Duration = "", "", 0
+	w, err := flags.waiter(i.app, wishes, newReporter(i.app.stderr, i.app.now))
+	if err != nil {
+		return err
+	}
+	v := w.round(ctx, i.app.now())
+	for _, p := range w.tracker.points() {
+		if w.tracker.tracks[p].status != shows {
+			return fmt.Errorf("the old key is not published everywhere: %s", v.reason)
+		}
+	}
+	return nil
+}
