@@ -29,7 +29,8 @@ func (m *memory) load(block string) (map[string]*rollover.Timeline, error) {
 	defer m.mu.Unlock()
 	out := make(map[string]*rollover.Timeline, len(m.byBlock[block]))
 	for owner, t := range m.byBlock[block] {
-		out[owner] = clone(t)
+		c := t.Clone()
+		out[owner] = &c
 	}
 	return out, nil
 }
@@ -51,7 +52,8 @@ func (m *memory) commit(block string, changes map[string]*rollover.Timeline, _ r
 			delete(owners, owner)
 			continue
 		}
-		owners[owner] = clone(t)
+		c := t.Clone()
+		owners[owner] = &c
 	}
 	if len(owners) == 0 {
 		delete(m.byBlock, block)
@@ -61,17 +63,3 @@ func (m *memory) commit(block string, changes map[string]*rollover.Timeline, _ r
 
 func (*memory) backup() error { return nil }
 func (*memory) close() error  { return nil }
-
-// clone copies every slice; strings cannot be changed.
-func clone(t *rollover.Timeline) *rollover.Timeline {
-	c := *t
-	c.OldTTLs = slices.Clone(t.OldTTLs)
-	c.Combinations = slices.Clone(t.Combinations)
-	c.Keys = slices.Clone(t.Keys)
-	for i := range c.Keys {
-		c.Keys[i].Places = slices.Clone(c.Keys[i].Places)
-	}
-	c.Fixed = slices.Clone(t.Fixed)
-	c.Associations = slices.Clone(t.Associations)
-	return &c
-}
