@@ -293,6 +293,14 @@ func TestSafeIsReadyOrInUse(t *testing.T) {
 				{now: at(20 * hour), do: as("3 1 1, 3 1 2"), want: "A active, A/312 active~, B ready, B/312 published"},
 				{now: at(21 * hour), want: "A active, A/312 active~, B ready, B/312 published"},
 			}, "B", false, hour, "3 1 2"},
+		"a pin alone": {[]row{
+			{now: at(0), do: all(as(""), pins(association("P", "3 1 1"))), want: "P active~"},
+			{now: at(2 * hour), want: "P active"},
+		}, "P", true, 0, ""},
+		"a pin alone, of another key": {[]row{
+			{now: at(0), do: all(as(""), pins(association("P", "3 1 1"))), want: "P active~"},
+			{now: at(2 * hour), want: "P active"},
+		}, "A", false, 0, "not published"},
 		"withdrawn just now":      {installed(row{now: at(10 * hour), do: withdrawn, want: "none | withdrawn"}), "B", false, 2 * hour, "withdrawn"},
 		"withdrawn long ago":      {installed(row{now: at(10 * hour), do: withdrawn, want: "none | withdrawn"}, row{now: at(12 * hour), want: "none | withdrawn"}), "B", true, 0, ""},
 		"an owner without a past": {[]row{{now: at(0), want: "none | no-certificate"}}, "B", false, 0, "not published"},
@@ -306,13 +314,13 @@ func TestSafeIsReadyOrInUse(t *testing.T) {
 				}
 				w.step(r.now)
 			}
-			got := w.timeline.Safe(leaf(tc.key), w.p, w.now)
+			got := w.timeline.Safe(leaf(tc.key).Association, w.p, w.now)
 			if got.Safe != tc.safe || got.Left != tc.left || !strings.Contains(got.Why, tc.why) || got.Safe != (got.Why == "") {
 				t.Errorf("got %+v, want %t in %s because of %q", got, tc.safe, tc.left, tc.why)
 			}
 		})
 	}
-	if got := (&Timeline{}).Safe(leaf("A"), newWorld(t).p, at(0)); got.Safe {
+	if got := (&Timeline{}).Safe(leaf("A").Association, newWorld(t).p, at(0)); got.Safe {
 		t.Errorf("an owner of which nothing is known: %+v", got)
 	}
 }

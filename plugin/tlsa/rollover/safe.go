@@ -17,9 +17,9 @@ type Safety struct {
 	Why string
 }
 
-// Safe judges the certificate or bare key m at the owner: all of its associations must be Ready, or in use already without
-// anything wrong with that.
-func (t *Timeline) Safe(m dane.Material, p Policy, now Stamp) Safety {
+// Safe judges a certificate or bare key at the owner: all of its associations must be Ready, or in use already without
+// anything wrong with that. associate computes them, as dane.Material.Association does.
+func (t *Timeline) Safe(associate func(dane.Combination) (dane.Association, error), p Policy, now Stamp) Safety {
 	d := decider{t: *t, p: p, now: now}
 	for _, k := range t.Keys {
 		d.keys = append(d.keys, &key{Key: k, was: k.active()})
@@ -32,24 +32,30 @@ func (t *Timeline) Safe(m dane.Material, p Policy, now Stamp) Safety {
 		}
 		return Safety{Left: left, Why: "the operator has withdrawn the name, and caches may still hold its records"}
 	}
-	if len(t.Combinations) == 0 {
+	combinations := t.Combinations
+	if len(combinations) == 0 { // pins and zone records alone
+		for _, a := range t.Associations {
+			combinations = append(combinations, a.Combination)
+		}
+	}
+	if len(combinations) == 0 {
 		return Safety{Why: "nothing is published yet"}
 	}
 	verdict := Safety{Safe: true}
-	for _, c := range t.Combinations {
-		if s := d.safety(m, c); !s.Safe && (verdict.Safe || verdict.Left > 0 && (s.Left == 0 || s.Left > verdict.Left)) {
+	for _, c := range combinations {
+		a, err := associate(c)
+		if err != nil {
+			return Safety{Why: fmt.Sprintf("%s cannot be computed: %v", c, err)}
+		}
+		if s := d.safety(a); !s.Safe && (verdict.Safe || verdict.Left > 0 && (s.Left == 0 || s.Left > verdict.Left)) {
 			verdict = s
 		}
 	}
 	return verdict
 }
 
-// safety judges the association of m for c.
-func (d *decider) safety(m dane.Material, c dane.Combination) Safety {
-	a, err := m.Association(c)
-	if err != nil {
-		return Safety{Why: fmt.Sprintf("%s cannot be computed: %v", c, err)}
-	}
+// safety judges one association.
+func (d *decider) safety(a dane.Association) Safety {
 	i := slices.IndexFunc(d.t.Associations, func(t Times) bool { return t.Association == a })
 	switch {
 	case i < 0:
