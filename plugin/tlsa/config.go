@@ -18,6 +18,8 @@ import (
 type block struct {
 	publish.Config
 	position
+	// Control is the absolute path of the control socket, Status the address of the read-only status; empty without one.
+	Control, Status string
 	// warnings are for the operator's log, each with its place.
 	warnings []string
 	// written tells where each option stands; an option that is missing here has its default.
@@ -210,6 +212,10 @@ func (b *builder) option(s statement) error {
 		return s.duration(&b.Rescan, time.Second, day)
 	case "ledger":
 		return b.ledger(s)
+	case "control":
+		return b.control(s)
+	case "status":
+		return b.status(s)
 	case "fallthrough":
 		return s.position.errorf("fallthrough without authority: remove it, a name that is not ours always goes to the next plugin")
 	}
@@ -217,7 +223,7 @@ func (b *builder) option(s statement) error {
 }
 
 func unknown(option string) error {
-	options := []string{"certs", "next", "name", "as", "pin", "ttl", "propagation", "hold", "grace", "ledger", "rescan"}
+	options := []string{"certs", "next", "name", "as", "pin", "ttl", "propagation", "hold", "grace", "ledger", "rescan", "control", "status"}
 	nearest := slices.MinFunc(options, func(o, p string) int { return distance(option, o) - distance(option, p) })
 	if distance(option, nearest) <= 1+len(nearest)/5 {
 		return fmt.Errorf("unknown option %q: did you mean %q?", option, nearest)

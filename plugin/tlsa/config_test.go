@@ -106,6 +106,9 @@ func describe(blocks []*block) []string {
 	for _, b := range blocks {
 		lines = append(lines, fmt.Sprintf("zones %v certs %q next %q ledger %q ttl %d rescan %s",
 			b.Zones, b.Certs, b.Next, b.Ledger, b.TTL, b.Rescan))
+		if b.Control+b.Status != "" {
+			lines[len(lines)-1] += fmt.Sprintf(" control %q status %q", b.Control, b.Status)
+		}
 		for _, o := range b.Owners {
 			p := o.Policy
 			lines = append(lines, fmt.Sprintf("%s host %s from %q as %v pins %v ttl %d propagation %s hold %s grace %s notafter %t",

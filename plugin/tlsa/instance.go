@@ -8,6 +8,7 @@ import (
 
 	"github.com/coredns/caddy"
 
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/control"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 )
 
@@ -16,7 +17,9 @@ import (
 type instance struct {
 	mu    sync.Mutex // guards what follows; held while the instance starts or stops
 	units []*unit
-	up    *caddy.Instance // nil until it serves
+	// listeners are the control sockets and status addresses of the units.
+	listeners []*listener
+	up        *caddy.Instance // nil until it serves
 }
 
 type unit struct {
@@ -71,6 +74,9 @@ func (i *instance) prepare(h *Handler, b *block, p peers) error {
 		}
 		i.units = append(i.units, u)
 	}
+	if err := i.listen(b, u); err != nil {
+		return err
+	}
 	h.serve(u)
 	return nil
 }
@@ -106,6 +112,7 @@ func started(in *caddy.Instance) {
 	for _, u := range i.units {
 		u.publisher.Inherit()
 	}
+	i.open()
 }
 
 // restartFailed makes the next instance give back what it took. But where it was the shutdown of another plugin that failed,
@@ -116,6 +123,7 @@ func (i *instance) restartFailed() error {
 	i.mu.Unlock()
 	if up == nil || slices.Contains(caddy.Instances(), up) {
 		publish.AbortStarts()
+		control.AbortStarts()
 		return nil
 	}
 	log.Warning("the reload has failed in the shutdown of another plugin, but the new servers are up: tlsa goes on with them")
@@ -130,6 +138,7 @@ func (i *instance) restartFailed() error {
 func (i *instance) stop() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.shut()
 	for _, u := range i.units {
 		u.publisher.Stop()
 		u.meter.end()

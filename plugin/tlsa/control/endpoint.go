@@ -171,6 +171,23 @@ func (u *Use) abandon() {
 	}
 }
 
+// AbortStarts gives up every claim that does not serve: a reload has failed.
+func AbortStarts() {
+	endpoints.mu.Lock()
+	var claims []*Use
+	for _, e := range endpoints.open {
+		for _, u := range e.uses {
+			if !u.serving {
+				claims = append(claims, u)
+			}
+		}
+	}
+	endpoints.mu.Unlock()
+	for _, u := range claims {
+		u.Close()
+	}
+}
+
 // Close ends the use. The last one ends the listener, after requests that are being answered, and takes the socket away.
 func (u *Use) Close() {
 	u.timer.Stop()

@@ -119,12 +119,15 @@ func TestStatusOfTroubleFitsTheSchema(t *testing.T) {
 		answer  string
 		reason  rollover.Reason
 	}{
-		"nothing is there":        {func(s *stage) { s.remove("/certs/mail") }, control.AnswerRecords, rollover.SourceMissing},
-		"the owner is withdrawn":  {func(s *stage) { s.act(withdrawMail, "") }, control.AnswerWithdrawn, rollover.Withdrawn},
-		"a zone with signatures":  {func(s *stage) { s.zone.signed = true; s.zone.change(s.zone.view, 2) }, control.AnswerElsewhere, ZoneSigned},
-		"an owner below a cut":    {func(s *stage) { s.zone.change(ZoneView{Known: true, Cut: "mail.example.org."}, 2) }, control.AnswerElsewhere, BelowCut},
-		"a key is revoked":        {func(s *stage) { s.put("/certs", "mail", mailLeaf("b")); s.act(revoke("k"), "") }, control.AnswerRecords, ""},
-		"a key is revoked by key": {func(s *stage) { s.put("/certs", "mail", mailLeaf("b")); s.act(control.Action{Verb: control.Revoke, SPKI: keyDigest("k")}, "") }, control.AnswerRecords, ""},
+		"nothing is there":       {func(s *stage) { s.remove("/certs/mail") }, control.AnswerRecords, rollover.SourceMissing},
+		"the owner is withdrawn": {func(s *stage) { s.act(withdrawMail, "") }, control.AnswerWithdrawn, rollover.Withdrawn},
+		"a zone with signatures": {func(s *stage) { s.zone.signed = true; s.zone.change(s.zone.view, 2) }, control.AnswerElsewhere, ZoneSigned},
+		"an owner below a cut":   {func(s *stage) { s.zone.change(ZoneView{Known: true, Cut: "mail.example.org."}, 2) }, control.AnswerElsewhere, BelowCut},
+		"a key is revoked":       {func(s *stage) { s.put("/certs", "mail", mailLeaf("b")); s.act(revoke("k"), "") }, control.AnswerRecords, ""},
+		"a key is revoked by key": {func(s *stage) {
+			s.put("/certs", "mail", mailLeaf("b"))
+			s.act(control.Action{Verb: control.Revoke, SPKI: keyDigest("k")}, "")
+		}, control.AnswerRecords, ""},
 	} {
 		t.Run(claim, func(t *testing.T) {
 			onStage(t, func(s *stage) {
