@@ -22,7 +22,8 @@ type socket struct{ path string }
 func socketAt(path string) (socket, error) {
 	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {
-		return socket{}, fmt.Errorf("control %s: directory %s does not exist; create it, writable by the server", path, filepath.Dir(path))
+		return socket{}, fmt.Errorf("control %s: directory %s does not exist; create it, writable by the server",
+			path, filepath.Dir(path))
 	}
 	if err != nil {
 		return socket{}, fmt.Errorf("control %s: finding its directory: %w", path, err)
@@ -45,8 +46,8 @@ func (s socket) check() error {
 		return fmt.Errorf("control %s: %w", s.path, err)
 	}
 	if info.Mode().Perm()&0o002 != 0 {
-		return fmt.Errorf("control %s: everybody may write in %s and put another socket there; run chmod o-w %s, or choose another directory",
-			s.path, dir, dir)
+		return fmt.Errorf("control %s: everybody may write in %s and put another socket there; run chmod o-w %s, "+
+			"or choose another directory", s.path, dir, dir)
 	}
 	if info, err = os.Lstat(s.path); errors.Is(err, fs.ErrNotExist) {
 		return nil

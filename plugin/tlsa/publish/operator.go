@@ -40,9 +40,9 @@ func (p *Publisher) Act(a control.Action, only bool) ([]control.Done, error) {
 	}
 	if err := p.store.Commit(p.block, changes); err != nil {
 		p.recorded(err)
-		return nil, &control.Error{Code: control.CodeLedger, Text: fmt.Sprintf("nothing was done, because the ledger %s cannot be written: %v", p.cfg.Ledger, err)}
+		return nil, &control.Error{Code: control.CodeLedger,
+			Text: fmt.Sprintf("nothing was done, because the ledger %s cannot be written: %v", p.cfg.Ledger, err)}
 	}
-	p.recorded(nil)
 	if a.Verb == control.Withdraw {
 		delete(p.atlas.lost, a.Lineage)
 	}
@@ -122,10 +122,12 @@ func (p *Publisher) lineageOf(name string) (string, error) {
 	case len(ids) == 0:
 		return "", &control.Error{Code: control.CodeNothing, Text: fmt.Sprintf("no owner has records from a lineage %.300q", name)}
 	case len(gone) == 0:
-		return "", &control.Error{Code: control.CodeRefused, Text: fmt.Sprintf("lineage %.300q has not vanished; remove its files first", name)}
+		return "", &control.Error{Code: control.CodeRefused,
+			Text: fmt.Sprintf("lineage %.300q has not vanished; remove its files first", name)}
 	case len(gone) > 1:
-		return "", &control.Error{Code: control.CodeRefused, Text: fmt.Sprintf("several lineages are called %.300q; name one of them: %s",
-			name, strings.Join(slices.Sorted(maps.Keys(gone)), ", "))}
+		return "", &control.Error{Code: control.CodeRefused,
+			Text: fmt.Sprintf("several lineages are called %.300q; name one of them: %s",
+				name, strings.Join(slices.Sorted(maps.Keys(gone)), ", "))}
 	}
 	for id := range gone {
 		name = id
@@ -202,13 +204,14 @@ func (o *owner) done(a control.Action, d rollover.Decision, now rollover.Stamp) 
 	case a.Lineage != "" && a.Verb == control.Withdraw:
 		left := o.lastRemoval(d, now)
 		one.CachedUntil, one.UndoUntil = after(now, left+cached), after(now, left)
-		one.Text = fmt.Sprintf("the operator gives up lineage %s: what it alone needed leaves, caches may hold it until %s; it can be restored until %s",
-			a.Lineage, one.CachedUntil.Format(time.RFC3339), one.UndoUntil.Format(time.RFC3339))
+		one.Text = fmt.Sprintf("the operator gives up lineage %s: what it alone needed leaves, caches may hold it until %s; "+
+			"it can be restored until %s", a.Lineage, one.CachedUntil.Format(time.RFC3339), one.UndoUntil.Format(time.RFC3339))
 	case a.Lineage != "":
-		one.CachedUntil, one.Text = nil, fmt.Sprintf("the operator waits for lineage %s again, so its records stay", a.Lineage)
+		one.CachedUntil = nil
+		one.Text = fmt.Sprintf("the operator waits for lineage %s again, so its records stay", a.Lineage)
 	case a.Verb == control.Withdraw:
-		one.Text = fmt.Sprintf("the operator has withdrawn the name with %s; caches may hold it until %s; it can be restored at any time",
-			which, one.CachedUntil.Format(time.RFC3339))
+		one.Text = fmt.Sprintf("the operator has withdrawn the name with %s; caches may hold it until %s; "+
+			"it can be restored at any time", which, one.CachedUntil.Format(time.RFC3339))
 	default:
 		one.Text = fmt.Sprintf("the operator has restored %s; caches may lack it until %s", which, one.CachedUntil.Format(time.RFC3339))
 	}

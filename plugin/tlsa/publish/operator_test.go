@@ -265,6 +265,9 @@ func TestGivenUpLineageLeavesAfterItsGrace(t *testing.T) {
 		s.start(config())
 		s.after(3 * time.Hour)
 		s.act(control.Action{Verb: control.Withdraw, Lineage: "rsa"}, control.CodeRefused)
+		if _, err := s.p.Act(control.Action{Verb: control.Withdraw, Lineage: "rsa"}, true); !strings.Contains(err.Error(), "has not vanished") {
+			t.Errorf("a lineage that is there: %v", err)
+		}
 		s.remove("/certs/rsa") // one of two: frozen
 		for range 5 {
 			s.after(time.Minute)

@@ -113,6 +113,16 @@ func TestStatusTellsEveryStateWithItsTimes(t *testing.T) {
 	})
 }
 
+// TestTimeToWaitForIsNeverTooEarly: whoever waits for the second that is told has waited long enough.
+func TestTimeToWaitForIsNeverTooEarly(t *testing.T) {
+	now := rollover.Stamp{Wall: time.Date(2026, 11, 22, 12, 0, 0, 300e6, time.UTC)}
+	for _, d := range []time.Duration{time.Millisecond, 700 * time.Millisecond, time.Second} {
+		if got, due := after(now, d), now.Wall.Add(d); got.Before(due) || got.Sub(due) >= time.Second || got.Nanosecond() != 0 {
+			t.Errorf("after %s it is %s, and %s is told", d, due, got)
+		}
+	}
+}
+
 func TestStatusOfTroubleFitsTheSchema(t *testing.T) {
 	for claim, tc := range map[string]struct {
 		trouble func(*stage)

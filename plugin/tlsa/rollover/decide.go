@@ -116,7 +116,8 @@ func (d *decider) decision(before Timeline) Decision {
 		answer = None
 	}
 	if !d.t.WithdrawnAt.IsZero() {
-		d.problem(Withdrawn, "the operator has withdrawn it, so its TLSA query is answered with NODATA; restore it, or delete it from the Corefile")
+		d.problem(Withdrawn, "the operator has withdrawn it, so its TLSA query is answered with NODATA; "+
+			"restore it, or delete it from the Corefile")
 	} else if answer == None && len(d.p.Combinations) > 0 {
 		d.problem(NoCertificate, "no certificate for it in the watched directories; its TLSA query is answered with NODATA")
 	}

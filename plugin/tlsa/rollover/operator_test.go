@@ -178,6 +178,16 @@ func TestRevocationIsForgottenWithItsGrace(t *testing.T) {
 	}
 }
 
+func TestCloneSharesNothingOfARevocation(t *testing.T) {
+	a := Timeline{Revoked: []Revocation{{Keys: []Key{{Lineage: "k", Places: []Place{place(live)}}}, Fixed: []Fixed{{Zone: true}}}}}
+	b := a.Clone()
+	r := &b.Revoked[0]
+	r.TTL, r.Fixed[0].Zone, r.Keys[0].Lineage, r.Keys[0].Places[0].Staged = 1, false, "other", true
+	if k := a.Revoked[0].Keys[0]; a.Revoked[0].TTL != 0 || !a.Revoked[0].Fixed[0].Zone || k.Lineage != "k" || k.Places[0].Staged {
+		t.Errorf("the original has changed: %+v", a.Revoked[0])
+	}
+}
+
 func TestWithdrawnOwnerHasNoRecordsUntilItIsRestored(t *testing.T) {
 	life(t, map[string][]row{
 		"it comes back as it is then": installed(
