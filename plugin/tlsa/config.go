@@ -21,6 +21,8 @@ type block struct {
 	position
 	// authority is nil where the next plugin has the apex.
 	authority *authority
+	// Control is the absolute path of the control socket, Status the address of the read-only status; empty without one.
+	Control, Status string
 	// warnings are for the operator's log, each with its place.
 	warnings []string
 	// written tells where each option stands; an option that is missing here has its default.
@@ -235,6 +237,10 @@ func (b *builder) option(s statement) error {
 		return b.ledger(s)
 	case "authority":
 		return b.authorityLine(s)
+	case "control":
+		return b.control(s)
+	case "status":
+		return b.status(s)
 	case "fallthrough":
 		return b.fallthroughLine(s)
 	}
@@ -242,7 +248,10 @@ func (b *builder) option(s statement) error {
 }
 
 func unknown(option string) error {
-	options := []string{"certs", "next", "name", "as", "pin", "ttl", "propagation", "hold", "grace", "ledger", "rescan", "authority", "fallthrough"}
+	options := []string{
+		"certs", "next", "name", "as", "pin", "ttl", "propagation", "hold", "grace", "ledger", "rescan", "authority", "fallthrough",
+		"control", "status",
+	}
 	nearest := slices.MinFunc(options, func(o, p string) int { return distance(option, o) - distance(option, p) })
 	if distance(option, nearest) <= 1+len(nearest)/5 {
 		return fmt.Errorf("unknown option %q: did you mean %q?", option, nearest)

@@ -110,6 +110,9 @@ func describe(blocks []*block) []string {
 		if a := b.authority; a != nil {
 			lines = append(lines, fmt.Sprintf("authority %v mbox %s fallthrough %v", a.servers, a.mailbox, a.fall.Zones))
 		}
+		if b.Control+b.Status != "" {
+			lines[len(lines)-1] += fmt.Sprintf(" control %q status %q", b.Control, b.Status)
+		}
 		for _, o := range slices.Concat(b.Owners, b.Patterns) {
 			p := o.Policy
 			lines = append(lines, fmt.Sprintf("%s host %s from %q as %v pins %v ttl %d propagation %s hold %s grace %s notafter %t",

@@ -133,7 +133,9 @@ func lingering() []string {
 	var found []string
 	buf := make([]byte, 1<<22)
 	for stack := range bytes.SplitSeq(buf[:runtime.Stack(buf, true)], []byte("\n\n")) {
-		for _, ours := range []string{"tlsa/publish.", "tlsa.(*herald)", "tlsa/certdir.", "tlsa/ledger.", "fsnotify", "go.etcd.io/bbolt"} {
+		for _, ours := range []string{
+			"tlsa/publish.", "tlsa.(*herald)", "tlsa/certdir.", "tlsa/ledger.", "tlsa/control.", "fsnotify", "go.etcd.io/bbolt",
+		} {
 			if bytes.Contains(stack, []byte(ours)) {
 				found = append(found, string(stack))
 				break

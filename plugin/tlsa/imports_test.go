@@ -22,6 +22,7 @@ var layers = [][]string{
 	{"plugin/tlsa/certdir", "plugin/tlsa/ledger", "plugin/tlsa/zone", "plugin/tlsa/denial", "plugin/tlsa/control"},
 	{"plugin/tlsa/rollover"},
 	{"plugin/tlsa/dane"},
+	{"plugin/tlsa/control/schematest"}, // for tests
 }
 
 // only names the one package that may import a library.

@@ -9,6 +9,7 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/control"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 )
 
@@ -23,7 +24,9 @@ type instance struct {
 	expected []expected
 	handlers []*Handler // those with *transfer*
 	herald   *herald
-	up       *caddy.Instance // nil until it serves
+	// listeners are the control sockets and status addresses of the units.
+	listeners []*listener
+	up        *caddy.Instance // nil until it serves
 }
 
 type unit struct {
@@ -76,6 +79,9 @@ func (i *instance) prepare(h *Handler, b *block, p peers) error {
 			return fmt.Errorf("%s - %w", b.position, err)
 		}
 		i.units = append(i.units, u)
+	}
+	if err := i.listen(b, u); err != nil {
+		return err
 	}
 	h.serve(u)
 	if h.transfers != nil && !slices.Contains(i.handlers, h) {
@@ -146,6 +152,7 @@ func started(in *caddy.Instance) {
 	for _, u := range i.units {
 		u.publisher.Inherit()
 	}
+	i.open()
 	for _, rehearse := range i.rehearsals {
 		rehearse()
 	}
@@ -162,6 +169,7 @@ func (i *instance) restartFailed() error {
 	i.mu.Unlock()
 	if up == nil || slices.Contains(caddy.Instances(), up) {
 		publish.AbortStarts()
+		control.AbortStarts()
 		return nil
 	}
 	log.Warning("the reload has failed in the shutdown of another plugin, but the new servers are up: tlsa goes on with them")
@@ -176,6 +184,7 @@ func (i *instance) restartFailed() error {
 func (i *instance) stop() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.shut()
 	for _, u := range i.units {
 		u.publisher.Stop()
 		u.meter.end()

@@ -106,9 +106,9 @@ func BenchmarkFileSize(b *testing.B) {
 func unpublished(all timelines) timelines {
 	out := maps.Clone(all)
 	for owner, t := range out {
-		c := clone(t)
+		c := t.Clone()
 		c.Associations[0].PublishedAt, c.Associations[0].ReadyAt = rollover.Stamp{}, rollover.Stamp{}
-		out[owner] = c
+		out[owner] = &c
 	}
 	return out
 }

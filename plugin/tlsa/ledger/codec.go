@@ -16,9 +16,11 @@ import (
 // A record is the version, the timeline, and a CRC-32C over block, owner and all before it. There is one encoding of each
 // timeline: what decodes encodes to the same octets. Times are in milliseconds and written relative to ObservedAt, paths
 // relative to their root, association data as "the digest of key N" where it is one. Issuers are shared by many owners, so a
-// record only refers to them (issuer.go).
+// record only refers to them (issuer.go). What the operator has said follows as a part of its own, and is left out where there
+// is nothing: records from before it existed are the same.
 const (
 	recordVersion = 1
+	operatorPart  = 1
 	// The limits are far above what the rollover's own allow; they bound what a damaged length can ask for.
 	maxRecord = 1 << 20
 	maxString = 1 << 16

@@ -77,7 +77,8 @@ func combinations() *rapid.Generator[dane.Combination] {
 func keys() *rapid.Generator[rollover.Key] {
 	place := rapid.Custom(func(t *rapid.T) rollover.Place {
 		path := rapid.SampledFrom([]string{"", "/etc", "/etc/ssl", "/etc/ssl/live", "/etc/ssl/live/a", "/srv"})
-		return rollover.Place{Root: path.Draw(t, "root"), Lineage: path.Draw(t, "lineage"), File: path.Draw(t, "file"), Staged: rapid.Bool().Draw(t, "staged")}
+		return rollover.Place{Root: path.Draw(t, "root"), Lineage: path.Draw(t, "lineage"), File: path.Draw(t, "file"), Staged: rapid.Bool().Draw(t, "staged"),
+			Withdrawn: rapid.Bool().Draw(t, "withdrawn")}
 	})
 	return rapid.Custom(func(t *rapid.T) rollover.Key {
 		flag := rapid.Bool()
@@ -118,6 +119,18 @@ func anyTimeline() *rapid.Generator[*rollover.Timeline] {
 			tl.Associations = append(tl.Associations, rollover.Times{Association: association.Draw(t, "association"),
 				PublishedAt: stamps().Draw(t, "published"), ReadyAt: stamps().Draw(t, "ready"),
 				PublishedTTL: rapid.Uint32().Draw(t, "ttl"), First: rapid.Bool().Draw(t, "first")})
+		}
+		if rapid.Bool().Draw(t, "operator") {
+			tl.WithdrawnAt = stamps().Draw(t, "withdrawn")
+			for range rapid.IntRange(0, 2).Draw(t, "revoked") {
+				r := rollover.Revocation{Target: rollover.Target{Data: octets(40).Draw(t, "data"), Key: rapid.Bool().Draw(t, "key")},
+					At: stamps().Draw(t, "at"), TTL: rapid.Uint32().Draw(t, "ttl"), Keys: rapid.SliceOfN(keys(), 0, 2).Draw(t, "keys")}
+				for range rapid.IntRange(0, 1).Draw(t, "fixed") {
+					r.Fixed = append(r.Fixed, rollover.Fixed{Association: association.Draw(t, "fixed"), Zone: rapid.Bool().Draw(t, "zone"),
+						RetiredAt: stamps().Draw(t, "retired"), RetiredTTL: rapid.Uint32().Draw(t, "ttl")})
+				}
+				tl.Revoked = append(tl.Revoked, r)
+			}
 		}
 		return tl
 	})

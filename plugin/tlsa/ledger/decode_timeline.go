@@ -15,14 +15,7 @@ func (r *reader) timeline() *rollover.Timeline {
 	})
 	t.Combinations = list(r, r.combination)
 	t.Keys = list(r, r.key)
-	t.Fixed = list(r, func() rollover.Fixed {
-		return rollover.Fixed{
-			Association: r.association(t.Keys),
-			Zone:        r.flags(1)[0],
-			RetiredAt:   r.stamp(),
-			RetiredTTL:  r.ttl(),
-		}
-	})
+	t.Fixed = r.fixed(t.Keys)
 	t.Associations = list(r, func() rollover.Times {
 		return rollover.Times{
 			Association:  r.association(t.Keys),
@@ -32,7 +25,34 @@ func (r *reader) timeline() *rollover.Timeline {
 			PublishedTTL: r.ttl(),
 		}
 	})
+	if r.err == nil && len(r.b) > 0 {
+		if r.byte() != operatorPart {
+			r.fail()
+		}
+		r.operator(t)
+	}
 	return t
+}
+
+func (r *reader) fixed(keys []rollover.Key) []rollover.Fixed {
+	return list(r, func() rollover.Fixed {
+		return rollover.Fixed{
+			Association: r.association(keys),
+			Zone:        r.flags(1)[0],
+			RetiredAt:   r.stamp(),
+			RetiredTTL:  r.ttl(),
+		}
+	})
+}
+
+func (r *reader) operator(t *rollover.Timeline) {
+	t.WithdrawnAt = r.stamp()
+	t.Revoked = list(r, func() rollover.Revocation {
+		v := rollover.Revocation{Target: rollover.Target{Key: r.flags(1)[0], Data: r.text()}, At: r.stamp(), TTL: r.ttl()}
+		v.Keys = list(r, r.key)
+		v.Fixed = r.fixed(v.Keys)
+		return v
+	})
 }
 
 func (r *reader) combination() dane.Combination {
@@ -68,7 +88,8 @@ func (r *reader) key() rollover.Key {
 	k.Lineage = r.text()
 	var last rollover.Place
 	k.Places = list(r, func() rollover.Place {
-		p := rollover.Place{Staged: r.flags(1)[0]}
+		f := r.flags(2)
+		p := rollover.Place{Staged: f[0], Withdrawn: f[1]}
 		p.Root = r.path(last.Root)
 		p.Lineage = r.path(p.Root)
 		p.File = r.path(p.Lineage)

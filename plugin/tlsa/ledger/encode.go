@@ -21,17 +21,8 @@ func (w *writer) timeline(t *rollover.Timeline) {
 	for _, c := range t.Combinations {
 		w.combination(c)
 	}
-	w.count(len(t.Keys))
-	for i := range t.Keys {
-		w.key(&t.Keys[i])
-	}
-	w.count(len(t.Fixed))
-	for _, f := range t.Fixed {
-		w.association(f.Association, t.Keys)
-		w.byte(bits(f.Zone))
-		w.stamp(f.RetiredAt)
-		w.number(uint64(f.RetiredTTL))
-	}
+	w.keys(t.Keys)
+	w.fixed(t.Fixed, t.Keys)
 	w.count(len(t.Associations))
 	for _, a := range t.Associations {
 		w.association(a.Association, t.Keys)
@@ -39,6 +30,41 @@ func (w *writer) timeline(t *rollover.Timeline) {
 		w.stamp(a.PublishedAt)
 		w.stamp(a.ReadyAt)
 		w.number(uint64(a.PublishedTTL))
+	}
+	if !t.WithdrawnAt.IsZero() || len(t.Revoked) > 0 {
+		w.byte(operatorPart)
+		w.operator(t)
+	}
+}
+
+func (w *writer) keys(keys []rollover.Key) {
+	w.count(len(keys))
+	for i := range keys {
+		w.key(&keys[i])
+	}
+}
+
+func (w *writer) fixed(fixed []rollover.Fixed, keys []rollover.Key) {
+	w.count(len(fixed))
+	for _, f := range fixed {
+		w.association(f.Association, keys)
+		w.byte(bits(f.Zone))
+		w.stamp(f.RetiredAt)
+		w.number(uint64(f.RetiredTTL))
+	}
+}
+
+// operator writes what the operator has said of the owner.
+func (w *writer) operator(t *rollover.Timeline) {
+	w.stamp(t.WithdrawnAt)
+	w.count(len(t.Revoked))
+	for _, r := range t.Revoked {
+		w.byte(bits(r.Key))
+		w.text(r.Data)
+		w.stamp(r.At)
+		w.number(uint64(r.TTL))
+		w.keys(r.Keys)
+		w.fixed(r.Fixed, r.Keys)
 	}
 }
 
@@ -51,7 +77,7 @@ func (w *writer) key(k *rollover.Key) {
 	w.count(len(k.Places))
 	var last rollover.Place
 	for _, p := range k.Places {
-		w.byte(bits(p.Staged))
+		w.byte(bits(p.Staged, p.Withdrawn))
 		w.path(last.Root, p.Root)
 		w.path(p.Root, p.Lineage)
 		w.path(p.Lineage, p.File)

@@ -30,7 +30,8 @@ func (m *memory) load(block string) (map[string]*rollover.Timeline, error) {
 	defer m.mu.Unlock()
 	out := make(map[string]*rollover.Timeline, len(m.byBlock[block]))
 	for owner, t := range m.byBlock[block] {
-		out[owner] = clone(t)
+		c := t.Clone()
+		out[owner] = &c
 	}
 	return out, nil
 }
@@ -53,7 +54,8 @@ func (m *memory) commit(block string, changes map[string]*rollover.Timeline, ser
 			delete(owners, owner)
 			continue
 		}
-		owners[owner] = clone(t)
+		c := t.Clone()
+		owners[owner] = &c
 	}
 	if len(owners) == 0 {
 		delete(m.byBlock, block)
@@ -63,17 +65,3 @@ func (m *memory) commit(block string, changes map[string]*rollover.Timeline, ser
 
 func (*memory) backup() error { return nil }
 func (*memory) close() error  { return nil }
-
-// clone copies every slice; strings cannot be changed.
-func clone(t *rollover.Timeline) *rollover.Timeline {
-	c := *t
-	c.OldTTLs = slices.Clone(t.OldTTLs)
-	c.Combinations = slices.Clone(t.Combinations)
-	c.Keys = slices.Clone(t.Keys)
-	for i := range c.Keys {
-		c.Keys[i].Places = slices.Clone(c.Keys[i].Places)
-	}
-	c.Fixed = slices.Clone(t.Fixed)
-	c.Associations = slices.Clone(t.Associations)
-	return &c
-}

@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -109,4 +110,23 @@ func heapInUse() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// BenchmarkStatus tells what the whole document costs the writer, which waits meanwhile.
+func BenchmarkStatus(b *testing.B) {
+	cfg := site(b, 10000)
+	p := New(cfg, &zoneData{view: ZoneView{Known: true}}, &journal{}, &journal{})
+	if err := p.Prepare(); err != nil {
+		b.Fatal(err)
+	}
+	p.Start()
+	defer p.Stop()
+	for b.Loop() {
+		p.Status("")
+	}
+	document, err := json.Marshal(p.Status(""))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(len(document))/float64(len(cfg.Owners)), "octets/owner")
 }

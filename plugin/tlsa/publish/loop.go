@@ -34,6 +34,7 @@ func (p *Publisher) run(ctx context.Context, changes <-chan certdir.Changes) {
 			return
 		case c := <-changes:
 			p.locked(func() { p.step(p.learn(c)) })
+		case <-p.poke: // the operator has acted: something else may be due
 		case <-due.C:
 			p.locked(p.ripen)
 		case <-check.C:

@@ -56,6 +56,7 @@ type Publisher struct {
 	open  func(path string) (store, error)
 	watch func(certdir.Config) watcher
 
+	poke   chan struct{}
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	life   sync.Mutex   // held by Prepare, Start, Stop and Abort
@@ -78,7 +79,7 @@ func New(cfg Config, zones Zones, log Logger, meter Meter) *Publisher {
 	p := &Publisher{
 		cfg: cfg, block: strings.Join(cfg.Zones, " ") + "|" + cfg.View, zones: zones, log: log, meter: meter,
 		problems: newProblems(log, meter), warned: map[string]bool{}, lags: map[string]time.Duration{},
-		parts: map[string]*Part{}, changed: func() {},
+		parts: map[string]*Part{}, changed: func() {}, poke: make(chan struct{}, 1),
 		open:  openLedger,
 		watch: func(c certdir.Config) watcher { return certdir.New(c) },
 	}

@@ -9,6 +9,12 @@ import (
 
 // associate makes the RRset what the keys, the pins and the zone need (rule 1).
 func (d *decider) associate() {
+	if !d.t.WithdrawnAt.IsZero() {
+		if d.t.Associations = nil; d.t.NoneSince.IsZero() {
+			d.t.NoneSince = d.now
+		}
+		return
+	}
 	needed := map[dane.Association]bool{}
 	for _, k := range d.keys {
 		for _, a := range d.computed(k) {

@@ -85,6 +85,7 @@ func (d *decider) apply() {
 	}
 	d.observe()
 	d.fix()
+	d.forget()
 	d.retire()
 	d.remove()
 	d.ready()
@@ -114,7 +115,10 @@ func (d *decider) decision(before Timeline) Decision {
 	} else if d.o.Known || !d.t.NoneSince.IsZero() {
 		answer = None
 	}
-	if answer == None && len(d.p.Combinations) > 0 {
+	if !d.t.WithdrawnAt.IsZero() {
+		d.problem(Withdrawn, "the operator has withdrawn it, so its TLSA query is answered with NODATA; "+
+			"restore it, or delete it from the Corefile")
+	} else if answer == None && len(d.p.Combinations) > 0 {
 		d.problem(NoCertificate, "no certificate for it in the watched directories; its TLSA query is answered with NODATA")
 	}
 	slices.SortFunc(d.problems, func(a, b Problem) int { return cmp.Or(cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Text, b.Text)) })
@@ -166,6 +170,14 @@ func (t Timeline) Clone() Timeline {
 	}
 	t.Fixed = slices.Clone(t.Fixed)
 	t.Associations = slices.Clone(t.Associations)
+	t.Revoked = slices.Clone(t.Revoked)
+	for i := range t.Revoked {
+		r := &t.Revoked[i]
+		r.Keys, r.Fixed = slices.Clone(r.Keys), slices.Clone(r.Fixed)
+		for j := range r.Keys {
+			r.Keys[j].Places = slices.Clone(r.Keys[j].Places)
+		}
+	}
 	return t
 }
 
@@ -174,6 +186,10 @@ func (d *decider) clamp() {
 	back := func(s *Stamp) { *s = s.clamp(d.now) }
 	back(&d.t.ObservedAt)
 	back(&d.t.NoneSince)
+	back(&d.t.WithdrawnAt)
+	for i := range d.t.Revoked {
+		back(&d.t.Revoked[i].At)
+	}
 	for i := range d.t.OldTTLs {
 		back(&d.t.OldTTLs[i].Until)
 	}
@@ -245,6 +261,9 @@ func (d *decider) next() time.Duration {
 	}
 	for _, u := range d.t.OldTTLs {
 		due(u.left(d.now))
+	}
+	for _, r := range d.t.Revoked {
+		due(r.Until(d.p, d.now))
 	}
 	return next
 }

@@ -81,7 +81,7 @@ func (d *decider) places(k *key, now []Place) (places []Place, frozen bool) {
 	installed := !allStaged(now)
 	places = slices.Clone(now)
 	for _, p := range k.Places {
-		if slices.ContainsFunc(now, func(q Place) bool { return q.File == p.File }) {
+		if p.Withdrawn || slices.ContainsFunc(now, func(q Place) bool { return q.File == p.File }) {
 			continue
 		}
 		f := d.o.state(p)

@@ -22,4 +22,5 @@ const (
 	IssuerMissing      Reason = "issuer-missing"      // usage 0 or 2, and the chain file does not hold the issuer
 	CertificateMissing Reason = "certificate-missing" // selector 0 or usage 0 or 2, and only a bare key is known
 	ZoneRecord         Reason = "zone-record"         // the zone has a TLSA record of its own at the owner (rule 1)
+	Withdrawn          Reason = "withdrawn"           // the operator has it answered without records (rule 8)
 )

@@ -39,6 +39,10 @@ func (d *decider) evidence(k *key) (string, bool) {
 	moved := map[string]bool{} // lineages that hold another leaf
 	for _, p := range k.Places {
 		f := d.o.state(p)
+		if p.Withdrawn {
+			gone = fmt.Sprintf("%q is gone for good, says the operator", p.File)
+			continue
+		}
 		k.Frozen = k.Frozen || f.Lost && !p.Staged
 		switch f.of(k.Material) {
 		case replaced:
@@ -58,7 +62,7 @@ func (d *decider) evidence(k *key) (string, bool) {
 		}
 	}
 	absent := func(p Place) bool {
-		return !p.Staged && !moved[p.Lineage] && d.o.state(p).of(k.Material) == vanished
+		return !p.Staged && !p.Withdrawn && !moved[p.Lineage] && d.o.state(p).of(k.Material) == vanished
 	}
 	switch {
 	case doubtful != "" || len(k.Places) == 0:

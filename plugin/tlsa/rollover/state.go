@@ -147,6 +147,8 @@ func firstFile(k *Key) string {
 // removal says why a published association has left the RRset.
 func (d *decider) removal(was Status) string {
 	switch {
+	case !d.t.WithdrawnAt.IsZero():
+		return "withdrawn by the operator"
 	case was.State == Retired:
 		return was.Reason + ", and its time is over"
 	case d.withdrew:

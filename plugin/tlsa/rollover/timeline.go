@@ -41,6 +41,8 @@ type Place struct {
 	Lineage string
 	File    string
 	Staged  bool
+	// Withdrawn: the operator says that it is gone for good (rule 4).
+	Withdrawn bool
 }
 
 // A Key is one certificate or bare key of an owner with the events of its life. Two certificates over one public key are
@@ -104,6 +106,9 @@ type Timeline struct {
 	Keys         []Key
 	Fixed        []Fixed
 	Associations []Times
+	// WithdrawnAt is since when the operator has the owner answered without records; zero: he has not.
+	WithdrawnAt Stamp
+	Revoked     []Revocation
 }
 
 // Has tells whether one of the keys is that of m: the same certificate or bare key, under the same issuer as far as known.

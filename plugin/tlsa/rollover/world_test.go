@@ -318,7 +318,7 @@ func life(t *testing.T, cases map[string][]row) {
 		t.Run(claim, func(t *testing.T) {
 			w := newWorld(t)
 			for i, r := range rows {
-				if r.do != nil {
+				if w.now = r.now; r.do != nil {
 					r.do(w)
 				}
 				w.step(r.now)
