@@ -109,8 +109,7 @@ func (e *Error) status() int {
 
 // asError gives the first Error of the chain, or makes one.
 func asError(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return &Error{Code: CodeRefused, Text: err.Error()}
