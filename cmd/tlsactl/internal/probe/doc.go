@@ -11,6 +11,8 @@ package probe
 
 import (
 	"cmp"
+	"fmt"
+	"iter"
 	"slices"
 	"time"
 )
@@ -80,6 +82,29 @@ type Report struct {
 	Outcome  Outcome   `json:"outcome"`
 	Findings []Finding `json:"findings,omitempty"`
 	Hosts    []Host    `json:"hosts,omitempty"`
+}
+
+// All goes through the findings of the whole report, each with the place that it is about, the target's own first.
+func (r *Report) All() iter.Seq2[string, Finding] {
+	return func(yield func(string, Finding) bool) {
+		ok := true
+		each := func(where string, findings []Finding) {
+			for _, f := range findings {
+				ok = ok && yield(where, f)
+			}
+		}
+		each(r.Target, r.Findings)
+		for _, h := range r.Hosts {
+			where := fmt.Sprintf("%s:%d", h.Name, h.Port)
+			each(where, h.Findings)
+			for _, a := range h.Addresses {
+				each(where+" "+a.Address, a.Findings)
+				for _, p := range a.Probes {
+					each(where+" "+a.Address, p.Findings)
+				}
+			}
+		}
+	}
 }
 
 // A Host is one host and port of the target.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -220,26 +221,12 @@ func parse(t testing.TB, arg string, mx bool) Target {
 	return target
 }
 
-// results gives the words of TLSRPT and the levels of all findings, each once.
+// results gives the words of TLSRPT of all findings, each once.
 func results(r *Report) []string {
-	seen := make(map[string]bool)
 	var all []string
-	add := func(fs []Finding) {
-		for _, f := range fs {
-			if f.Result != "" && !seen[f.Result] {
-				seen[f.Result] = true
-				all = append(all, f.Result)
-			}
-		}
-	}
-	add(r.Findings)
-	for _, h := range r.Hosts {
-		add(h.Findings)
-		for _, a := range h.Addresses {
-			add(a.Findings)
-			for _, p := range a.Probes {
-				add(p.Findings)
-			}
+	for _, f := range r.All() {
+		if f.Result != "" && !slices.Contains(all, f.Result) {
+			all = append(all, f.Result)
 		}
 	}
 	return all
