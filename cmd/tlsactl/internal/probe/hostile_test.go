@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,17 +35,19 @@ func against(t *testing.T, arg string, server func(conn net.Conn)) (r *Report, s
 	t.Helper()
 	target := parse(t, arg, false)
 	synctest.Test(t, func(t *testing.T) {
+		var servers sync.WaitGroup
 		start := time.Now()
 		dial := func(context.Context, string, string) (net.Conn, error) {
 			near, far := net.Pipe()
-			go func() {
+			servers.Go(func() {
 				defer far.Close()
 				server(far)
-			}()
+			})
 			return near, nil
 		}
 		r = Check(t.Context(), target, Options{Resolver: signed{}, Dial: dial, At: now, Roots: rootPool(), Timeout: 15 * time.Second})
 		spent = time.Since(start)
+		servers.Wait()
 	})
 	return r, spent
 }

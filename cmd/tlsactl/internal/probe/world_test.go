@@ -45,6 +45,7 @@ func (z *zones) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	r := new(dns.Msg)
 	r.SetReply(q)
 	r.AuthenticatedData = q.AuthenticatedData && !q.CheckingDisabled
+	r.RecursionAvailable = true
 	r.Rcode = dns.RcodeNameError
 	_, udp := w.RemoteAddr().(*net.UDPAddr)
 	for range 9 {
@@ -162,8 +163,11 @@ func (s service) handle(conn net.Conn) {
 		_, _ = io.WriteString(conn, "220 go\r\n")
 	}
 	server := tls.Server(conn, s.config())
-	if server.Handshake() == nil {
-		_, _ = io.Copy(io.Discard, server)
+	if server.Handshake() != nil {
+		return
+	}
+	for in := bufio.NewScanner(server); in.Scan() && s.protocol == "smtp"; {
+		_, _ = io.WriteString(server, "250 ok\r\n")
 	}
 }
 
