@@ -27,7 +27,7 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/cmd/tlsactl/internal/probe"
 )
 
-// checkCert makes a certificate for mail.example.org and *.example.org until 2040. Its subject is what a stranger may write.
+// checkCert makes a certificate for mail.example.org until 2040.
 func checkCert(t testing.TB) (c tls.Certificate, spki string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -35,7 +35,7 @@ func checkCert(t testing.TB) (c tls.Certificate, spki string) {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "\x1b[31mred"}, DNSNames: []string{"mail.example.org"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mail"}, DNSNames: []string{"mail.example.org"},
 		NotBefore: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), crypto.Signer(key))
@@ -187,6 +187,26 @@ func TestEveryOutcomeHasExitCodes(t *testing.T) {
 	for outcome, codes := range want {
 		if checkExit[outcome] != codes {
 			t.Errorf("%s: %v, want %v", outcome, checkExit[outcome], codes)
+		}
+	}
+}
+
+func TestWhatStrangersWriteIsHarmless(t *testing.T) {
+	const evil = "a\x1b[31m\nDANE OK | x=1\u202e"
+	r := &probe.Report{
+		Target: evil, Outcome: probe.Mismatch, Findings: []probe.Finding{{Level: probe.Error, Text: evil}},
+		Hosts: []probe.Host{{Name: evil, Outcome: probe.Mismatch, Addresses: []probe.Address{{Address: evil, Outcome: probe.Mismatch,
+			Probes: []probe.Probe{{Keys: evil, Findings: []probe.Finding{{Level: probe.Warning, Text: evil}}}}}}}},
+	}
+	for _, output := range []string{"text", "json", "nagios"} {
+		var b strings.Builder
+		f := checkFlags{output: output}
+		_ = f.print(&b, r)
+		if strings.ContainsAny(b.String(), "\x1b") || strings.Contains(b.String(), "\nDANE OK") || output != "json" && strings.Contains(b.String(), "\u202e") {
+			t.Errorf("%s: %q", output, b.String())
+		}
+		if output == "nagios" && strings.Count(b.String(), "|") != 1 {
+			t.Errorf("performance data can be forged: %q", b.String())
 		}
 	}
 }

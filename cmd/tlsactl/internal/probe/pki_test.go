@@ -164,7 +164,7 @@ func newKey(kind string, m map[string]identity) crypto.Signer {
 // chain gives the certificates named, with the key of the first.
 func chain(names string) tls.Certificate {
 	var c tls.Certificate
-	for _, name := range strings.Fields(names) {
+	for name := range strings.FieldsSeq(names) {
 		id, ok := pki()[name]
 		if !ok {
 			panic("no certificate " + name)
