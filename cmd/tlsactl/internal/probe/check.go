@@ -201,6 +201,8 @@ func noHandshake(p *place, err error) (Outcome, Finding) {
 		return Mismatch, fault(failure, "RFC 7672 2.2", "%.300s: is that the right port, or does a proxy interfere? --starttls says what to speak", err)
 	case errors.Is(err, starttls.ErrRefused):
 		return Unreachable, fault("", "", "%.300s: try again from an address that the server serves", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return Unreachable, fault("", "", "no TLS with it in time: try again, with a longer --timeout, or see what the server waits for")
 	default:
 		return Unreachable, fault("", "", "no TLS with it: %.300s", err)
 	}

@@ -130,7 +130,7 @@ type Address struct {
 	Address  string    `json:"address"`
 	Outcome  Outcome   `json:"outcome"`
 	Findings []Finding `json:"findings,omitempty"`
-	Probes   []Probe   `json:"probes"`
+	Probes   []Probe   `json:"probes,omitempty"`
 }
 
 // A Probe is one handshake.

@@ -95,21 +95,24 @@ func TestHostileServersCostBoundedTime(t *testing.T) {
 		want   Outcome
 		most   time.Duration
 	}{
-		"a silent mail server":           {host + ":25", silent, Unreachable, 15 * time.Second},
-		"a silent TLS server":            {host + ":443", silent, Unreachable, 15 * time.Second},
-		"a greeting octet by octet":      {host + ":25", drip("220-patience\r\n"), Unreachable, 15 * time.Second},
-		"a greeting without end":         {host + ":25", flood("220-more\r\n"), Mismatch, time.Second},
-		"a line without end":             {host + ":25", flood("x"), Mismatch, time.Second},
-		"XML without end":                {host + ":5222", flood("<a>"), Mismatch, time.Second},
-		"TLS octet by octet":             {host + ":443", drip(record), Unreachable, 15 * time.Second},
-		"TLS records without end":        {host + ":443", flood(record), Mismatch, time.Second},
-		"warnings of TLS without end":    {host + ":443", flood("\x15\x03\x03\x00\x02\x01\x00"), Mismatch, time.Second},
-		"consent and then silence":       {host + ":25", consent(""), Unreachable, 15 * time.Second},
-		"consent and then plain text":    {host + ":25", consent("250 what TLS?\r\n"), Mismatch, 50 * time.Second},
-		"half a certificate, then quiet": {host + ":443", halfway, Unreachable, 15 * time.Second},
+		"a silent mail server":        {host + ":25", silent, Unreachable, 15 * time.Second},
+		"a silent TLS server":         {host + ":443", silent, Unreachable, 15 * time.Second},
+		"a greeting octet by octet":   {host + ":25", drip("220-patience\r\n"), Unreachable, 15 * time.Second},
+		"a greeting without end":      {host + ":25", flood("220-more\r\n"), Mismatch, time.Second},
+		"a line without end":          {host + ":25", flood("x"), Mismatch, time.Second},
+		"XML without end":             {host + ":5222", flood("<a>"), Mismatch, time.Second},
+		"TLS octet by octet":          {host + ":443", drip(record), Unreachable, 15 * time.Second},
+		"TLS records without end":     {host + ":443", flood(record), Mismatch, time.Second},
+		"warnings of TLS without end": {host + ":443", flood("\x15\x03\x03\x00\x02\x01\x00"), Mismatch, time.Second},
+		"consent and then silence":    {host + ":25", consent(""), Unreachable, 15 * time.Second},
+		"consent and then plain text": {host + ":25", consent("250 what TLS?\r\n"), Mismatch, 50 * time.Second},
+		"certificates, then no proof": {host + ":443", halfway, Unreachable, 15 * time.Second},
 	} {
 		t.Run(what, func(t *testing.T) {
 			r, spent := against(t, c.target, c.server)
+			if silence := c.most == 15*time.Second; silence != strings.Contains(describe(r), "in time") {
+				t.Errorf("silence is said to be that, and nothing else is: %s", describe(r))
+			}
 			if r.Outcome != c.want || spent > c.most {
 				t.Errorf("%s after %s, want %s within %s\n%s", r.Outcome, spent, c.want, c.most, describe(r))
 			}
@@ -117,21 +120,24 @@ func TestHostileServersCostBoundedTime(t *testing.T) {
 	}
 }
 
-// halfway is a server that stops in the middle of its certificates.
+// halfway is a server that stops after its certificates, before it proves that it holds the key.
 func halfway(conn net.Conn) {
-	half := &halved{Conn: conn, left: 200}
-	_ = tls.Server(half, service{chains: "leaf int root", max: tls.VersionTLS12}.config()).Handshake()
+	_ = tls.Server(&halved{Conn: conn}, service{chains: "leaf int root", max: tls.VersionTLS12}.config()).Handshake()
 }
 
+// halved keeps back the end of the first flight.
 type halved struct {
 	net.Conn
-	left int
+	quiet bool
 }
 
 func (h *halved) Write(p []byte) (int, error) {
-	n := min(len(p), h.left)
-	h.left -= n
-	if _, err := h.Conn.Write(p[:n]); err != nil {
+	const proof = 60 // octets, less than ServerKeyExchange and ServerHelloDone
+	if h.quiet {
+		return len(p), nil
+	}
+	h.quiet = true
+	if _, err := h.Conn.Write(p[:len(p)-proof]); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -175,14 +181,14 @@ func TestAServerMustHoldTheKey(t *testing.T) {
 // A check that is cancelled ends, and says that it saw nothing.
 func TestACancelledCheckIsNoVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
 		dial := func(context.Context, string, string) (net.Conn, error) {
 			near, far := net.Pipe()
 			go func() { _, _ = io.Copy(io.Discard, far) }()
 			return near, nil
 		}
-		r := Check(ctx, parse(t, host+":443", false), Options{Resolver: signed{}, Dial: dial, At: now, Timeout: time.Hour})
+		r := Check(ctx, parse(t, host+":25", false), Options{Resolver: signed{}, Dial: dial, At: now, Timeout: time.Hour})
 		if r.Outcome != Unreachable {
 			t.Errorf("%s", describe(r))
 		}

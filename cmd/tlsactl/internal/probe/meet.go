@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -49,14 +50,9 @@ func (c *checker) meet(ctx context.Context, p *place, addr netip.Addr, keys stri
 		return seen{err: err}
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return seen{err: err}
-		}
-	}
+	defer context.AfterFunc(ctx, func() { conn.Close() })() // ends what reads or writes
 	if err := starttls.Start(conn, p.protocol, p.domain); err != nil {
-		return seen{err: err}
+		return seen{err: cmp.Or(ctx.Err(), err)}
 	}
 	return handshake(ctx, conn, p.Base, keys)
 }

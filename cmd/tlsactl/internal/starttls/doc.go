@@ -2,8 +2,8 @@
 // LMTP (RFC 3207), IMAP (RFC 9051), POP3 (RFC 2595), ManageSieve (RFC 5804), XMPP (RFC 6120), LDAP (RFC 4511), FTP (RFC 4217)
 // and PostgreSQL.
 //
-// What a server says is bounded: 4 KiB a line, 128 lines and 16 KiB of XML a dialogue. Time is bounded by the deadline that the
-// caller sets on the connection. The package never sends a name, a password or anything else but what starts TLS.
+// What a server says is bounded: 4 KiB a line, 128 lines and 16 KiB of XML a dialogue. Time is bounded by the caller, who
+// closes the connection or sets a deadline on it. The package never sends a name, a password or anything else but what starts TLS.
 package starttls
 
 import (
@@ -79,8 +79,8 @@ func Names() []string {
 	return names
 }
 
-// Start talks to the server until it expects a ClientHello. name is the domain of the service, for XMPP. The caller sets a
-// deadline on conn. Octets that the server sends after its consent came in the clear, and TLS would take them for its own
+// Start talks to the server until it expects a ClientHello. name is the domain of the service, for XMPP. The caller
+// bounds the time by conn. Octets that the server sends after its consent came in the clear, and TLS would take them for its own
 // (CVE-2011-0411), so they are an error.
 //
 // Errors: ErrNotOffered, ErrRefused, ErrReply, and those of conn. Protocol must be one that Parse or ForPort gave.
