@@ -11,8 +11,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"math/big"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +51,13 @@ var pki = sync.OnceValue(func() map[string]identity {
 	at := strings.Index(string(der), "\x02\x01\x07")
 	der[at+2] = 0x87
 	m["negative"] = identity{der: der, key: leaf.key}
+	// A key on a curve that Go does not know.
+	data, err := os.ReadFile("../../../../plugin/tlsa/dane/testdata/brainpool.pem")
+	if err != nil {
+		panic(err)
+	}
+	block, _ := pem.Decode(data)
+	m["brainpool"] = identity{der: block.Bytes}
 	return m
 })
 

@@ -23,11 +23,12 @@ import (
 // insideEnv marks the process in the namespace; its value is a directory of its own.
 const insideEnv = "PROBE_TEST_INSIDE"
 
+// namespace gives the addresses of the tables to lo, so that servers have them in earnest.
 const namespace = `set -eu
 ip link set lo up
 ip addr add 192.0.2.0/24 dev lo
 ip addr add 2001:db8::1/64 dev lo nodad
-mount --bind resolv.conf /etc/resolv.conf
+mount --bind "$PROBE_TEST_INSIDE/resolv.conf" /etc/resolv.conf
 exec "$0" -test.run "^$1\$" -test.timeout 3m
 `
 
@@ -52,7 +53,6 @@ func inside(t *testing.T) bool {
 		}
 	}
 	cmd := exec.Command("unshare", "-n", "-m", "-p", "-f", "--kill-child", "--mount-proc", "sh", "-c", namespace, self, t.Name())
-	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), insideEnv+"="+dir, "MAIL_CONFIG="+dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -53,6 +53,8 @@ func matches() map[string]match {
 		"not yet valid, usage 3":      {records: []string{"3 1 1 future"}, server: serving("future int"), want: Match},
 		"another name, usage 3":       {records: []string{"3 1 1 wrong"}, server: serving("wrong int"), want: Match},
 		"a negative serial number":    {records: []string{"3 1 1 leaf"}, server: serving("negative int"), want: Match},
+		"an unknown curve above it":   {records: []string{"3 1 1 leaf"}, server: serving("leaf brainpool"), want: Match},
+		"an authority on that curve":  {records: []string{"2 1 1 brainpool"}, server: serving("leaf brainpool"), want: Mismatch, word: notTrusted},
 		"a damaged one, 3 1 1 wrong":  {records: []string{"3 1 1 next"}, server: serving("negative int"), want: Mismatch, word: tlsaInvalid},
 		"the digest of nothing":       {records: []string{"3 1 1 " + empty}, server: good, want: Mismatch, word: tlsaInvalid},
 		"upper-case hex":              {records: []string{strings.ToUpper("3 1 1 " + hex.EncodeToString([]byte(dataOf("leaf"))))}, server: good, want: Match},
@@ -165,6 +167,34 @@ func TestVerdictsOnRecordsAndCertificates(t *testing.T) {
 				t.Errorf("%s, want %s; results %s\n%s", r.Outcome, m.want, diff, describe(r))
 			}
 		})
+	}
+}
+
+func TestWhatCannotBeAskedApartIsSaid(t *testing.T) {
+	z := &zones{rrs: []string{host + ". A 192.0.2.1", "_443._tcp." + host + ". TLSA " + rdata(t, "3 1 1 leaf")}}
+	for what, c := range map[string]struct {
+		server service
+		want   []Outcome
+		say    string
+	}{
+		"both versions": {serving("leaf int"), []Outcome{Match, NotOffered, Match}, ""},
+		"both keys":     {serving("leaf int|rsa int"), []Outcome{Match, Mismatch, Match}, ""},
+		"TLS 1.3 only":  {service{chains: "leaf int", min: tls.VersionTLS13}, []Outcome{Match, NotOffered, NotOffered}, "speaks only TLS 1.3"},
+		"TLS 1.1 only":  {service{chains: "leaf int", max: tls.VersionTLS11}, []Outcome{Match, NotOffered, Match}, "RFC 8996"},
+		"negative":      {serving("negative int"), []Outcome{NotOffered, NotOffered, Match}, "cannot finish the handshake"},
+	} {
+		a := check(t, z, internet{"192.0.2.1:443": c.server}, parse(t, host+":443", false)).Hosts[0].Addresses[0]
+		var got []Outcome
+		for _, p := range a.Probes {
+			got = append(got, p.Outcome)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+		text := describe(&Report{Hosts: []Host{{Addresses: []Address{a}}}})
+		if apart := strings.Contains(text, "asked for apart"); !strings.Contains(text, c.say) || apart != (what == "TLS 1.3 only") {
+			t.Errorf("%s: %s", what, text)
+		}
 	}
 }
 
