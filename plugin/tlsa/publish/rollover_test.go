@@ -216,6 +216,22 @@ func TestKeyThatCameAndWentWhileTheDiskWasFullIsOwedItsGrace(t *testing.T) {
 	})
 }
 
+func TestWhatCouldNotBeRecordedIsRecordedThoughAHeartbeatSucceedsFirst(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.put("/certs", "mail", mailLeaf("a"))
+		s.start(config())
+		s.after(3 * time.Hour)
+		s.disk.fill(true)
+		s.put("/certs", "mail", mailLeaf("b"))
+		s.disk.fill(false)
+		s.p.locked(func() { s.p.recorded(s.p.store.Heartbeat()) })
+		s.after(2 * time.Minute)
+		if got := s.states(mail); got != "active ungated, retired" || s.log.figures().Problems[LedgerFailing] != 0 {
+			t.Errorf("states %s, problems %v", got, s.log.figures().Problems)
+		}
+	})
+}
+
 func TestRestoredLedgerProvesNoAbsence(t *testing.T) {
 	for origin, want := range map[string]string{"intact": "ready", "restored": "published"} {
 		t.Run(origin, func(t *testing.T) {

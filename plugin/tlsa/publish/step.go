@@ -107,11 +107,15 @@ func (p *Publisher) record(changes map[string]*rollover.Timeline, part uint32) b
 
 // recorded keeps count of whether the ledger can be written: err is what the last attempt gave.
 func (p *Publisher) recorded(err error) bool {
-	if err == nil {
-		if p.backoff > 0 {
-			p.backoff = 0
-			p.problems.set("", nil)
-		}
+	switch {
+	case err == nil && p.backoff > 0 && len(p.failed) > 0:
+		p.retry = time.Now() // what could not be recorded can be now
+		return true
+	case err == nil && p.backoff > 0:
+		p.backoff = 0
+		p.problems.set("", nil)
+		return true
+	case err == nil:
 		return true
 	}
 	p.meter.LedgerError()
