@@ -8,6 +8,7 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
+	"github.com/coredns/coredns/plugin/pkg/nonwriter"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/denial"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
@@ -28,10 +29,10 @@ const (
 // apexes serves the zones of `authority`: their SOA and NS, and what they do not have. It stands between a Handler and the
 // next plugin, so that the Handler finds a zone there as it would in *file*.
 type apexes struct {
-	next  plugin.Handler // nil without one
+	Next  plugin.Handler // nil without one
 	zones map[string]*apex
-	// ours tells whether a name exists because of an owner.
-	ours func(name string) bool
+	// ours tells whether a name exists because of an owner, and whether it shows nothing of the next plugin.
+	ours func(name string) (exists, alone bool)
 }
 
 type apex struct {
@@ -43,8 +44,8 @@ type apex struct {
 }
 
 // apexesOf gives what the directives of a server block have `authority` for; nil if none has.
-func apexesOf(blocks []*block, next plugin.Handler, ours func(string) bool) *apexes {
-	a := &apexes{next: next, zones: map[string]*apex{}, ours: ours}
+func apexesOf(blocks []*block, next plugin.Handler, ours func(string) (exists, alone bool)) *apexes {
+	a := &apexes{Next: next, zones: map[string]*apex{}, ours: ours}
 	for _, b := range blocks {
 		if b.authority == nil {
 			continue
@@ -112,15 +113,24 @@ func (a *apexes) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 		return a.pass(ctx, w, r)
 	case qtype == dns.TypeAXFR, qtype == dns.TypeIXFR: // *transfer* is not there, or does not have the zone
 		return dns.RcodeRefused, nil
-	case name != z.zone && !a.ours(name) && z.leads(name, a.next):
-		return a.next.ServeDNS(ctx, w, r)
+	}
+	exists, alone := a.ours(name)
+	if name != z.zone && !alone && z.leads(name, a.Next) {
+		if !exists {
+			return a.Next.ServeDNS(ctx, &relabelled{w, z}, r)
+		}
+		// A host has what the next plugin has there; where that has nothing, it exists by us all the same.
+		nw := nonwriter.New(w)
+		if _, err := a.Next.ServeDNS(ctx, nw, r); err == nil && nw.Msg != nil && positive(nw.Msg) {
+			return dns.RcodeSuccess, w.WriteMsg(nw.Msg)
+		}
 	}
 	m := new(dns.Msg)
 	m.SetReply(r)
 	m.Authoritative = true
 	if name == z.zone {
 		m.Answer = z.answer(qtype)
-	} else if !a.ours(name) {
+	} else if !exists {
 		m.Rcode = dns.RcodeNameError
 	}
 	if len(m.Answer) == 0 {
@@ -132,15 +142,38 @@ func (a *apexes) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 
 // pass hands on what no zone of ours has.
 func (a *apexes) pass(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	if a.next == nil {
+	if a.Next == nil {
 		return dns.RcodeRefused, nil
 	}
-	return a.next.ServeDNS(ctx, w, r)
+	return a.Next.ServeDNS(ctx, w, r)
 }
 
 // leads tells whether fallthrough leads on from name.
 func (z *apex) leads(name string, next plugin.Handler) bool {
 	return next != nil && z.fall.Through(name)
+}
+
+// positive tells whether m has records of the name, or leads to where they are.
+func positive(m *dns.Msg) bool {
+	return m.Rcode == dns.RcodeSuccess && (len(m.Answer) > 0 || elsewhere(m))
+}
+
+// relabelled gives denials of the next plugin the zone's SOA: a zone has one.
+type relabelled struct {
+	dns.ResponseWriter
+	z *apex
+}
+
+// WriteMsg implements dns.ResponseWriter. What it changes it changes in a copy: the next plugin may keep its message.
+func (r *relabelled) WriteMsg(m *dns.Msg) error {
+	c := *m
+	c.Ns = slices.Clone(m.Ns)
+	for i, rr := range c.Ns {
+		if soa, ok := rr.(*dns.SOA); ok && dns.IsSubDomain(soa.Hdr.Name, r.z.zone) {
+			c.Ns[i] = denial.Negative(r.z.soa())
+		}
+	}
+	return r.ResponseWriter.WriteMsg(&c)
 }
 
 // answer gives the apex's own records of a type.
@@ -191,15 +224,15 @@ func (z *apex) lookSOA(next plugin.Handler) publish.SOA {
 // behind gives the plugin that knows of name what is not ours.
 func (h *Handler) behind(name string) plugin.Handler {
 	if h.apexes.of(name) != nil {
-		return h.apexes.next
+		return h.apexes.Next
 	}
 	return h.Next
 }
 
-// has tells whether name exists because of an owner of ours.
-func (h *Handler) has(name string) bool {
-	_, block := h.lookup(name)
-	return block != nil
+// has tells whether name exists because of an owner of ours, and whether it belongs to us alone.
+func (h *Handler) has(name string) (exists, alone bool) {
+	entry, block := h.lookup(name)
+	return block != nil, entry.Ours
 }
 
 // hasNext tells whether something after the directive b serves its zones, be it the authority of another directive.
@@ -207,5 +240,5 @@ func (h *Handler) hasNext(b *block) bool {
 	if h.apexes == nil {
 		return h.Next != nil
 	}
-	return h.apexes.next != nil || b.authority == nil && h.apexes.covers(b.Zones)
+	return h.apexes.Next != nil || b.authority == nil && h.apexes.covers(b.Zones)
 }

@@ -24,8 +24,13 @@ var _ publish.Zones = backend{}
 // SOA implements publish.Zones.
 func (b backend) SOA(zone string) (publish.SOA, bool) {
 	if z := b.h.apexes.of(zone); z != nil && z.zone == zone {
-		return z.lookSOA(b.h.apexes.next), true
+		return z.lookSOA(b.h.apexes.Next), true
 	}
+	above := denial.SOA(context.Background(), b.h.behind(zone), local{}, zone)
+	if above == nil {
+		return publish.SOA{}, false
+	}
+	zone = strings.ToLower(above.Hdr.Name) // which may be one above
 	m := b.ask(zone, dns.TypeSOA, true)
 	if m == nil {
 		return publish.SOA{}, false
@@ -47,7 +52,7 @@ func (b backend) SOA(zone string) (publish.SOA, bool) {
 // Look implements publish.Zones.
 func (b backend) Look(owner string) publish.ZoneView {
 	z := b.h.apexes.of(owner)
-	if z != nil && !z.leads(owner, b.h.apexes.next) {
+	if z != nil && !z.leads(owner, b.h.apexes.Next) {
 		return publish.ZoneView{Known: true}
 	}
 	m := b.ask(owner, dns.TypeTLSA, false)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coredns/coredns/plugin"
+
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 )
@@ -77,6 +79,8 @@ type peers struct {
 	next bool
 	// transfer lets secondaries have the zone.
 	transfer bool
+	// server are the zones of the server block.
+	server []string
 	// any answers queries of type ANY before us.
 	any bool
 	// stale: *cache* may answer with what has expired.
@@ -107,6 +111,14 @@ func (b *block) check(p peers) (warnings []string, err error) {
 	if !p.dnssec && !p.transfer { // what is transferred may well be signed by a secondary
 		tell("no dnssec in the server block, so clients ignore its TLSA records: add dnssec, unless something else signs them")
 	}
+	if b.authority != nil && p.next {
+		for _, zone := range b.Zones {
+			if above := longestAbove(p.server, zone); above != "" {
+				tell("authority of %s stands in the server block of %s, whose DS record for it would be signed with the wrong key: "+
+					"give %s a server block of its own", zone, above, zone)
+			}
+		}
+	}
 	if b.guardOnly() {
 		return warnings, nil
 	}
@@ -130,6 +142,12 @@ func (b *block) check(p peers) (warnings []string, err error) {
 		}
 	}
 	return warnings, nil
+}
+
+// longestAbove gives the closest of the zones that zone lies below; empty if there is none.
+func longestAbove(zones []string, zone string) string {
+	_, parent, _ := strings.Cut(zone, ".")
+	return plugin.Zones(zones).Matches(parent)
 }
 
 // equal tells whether two blocks that share a ledger, zones and a view have the same options, as they must.

@@ -128,8 +128,8 @@ func TestFallthroughLeadsToTheNextPluginWhereNothingIsOurs(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "falls.test.")
 	s.write("db", fmt.Sprintf(siteZone, s.zone)+"sub IN NS ns.elsewhere.test.\n_25._tcp.mail IN TXT hidden\nmail.shut IN A 192.0.2.4\n")
-	s.options = strings.Replace(s.options, "name _25._tcp.mail\n", "name _25._tcp.mail _25._tcp.x.sub from mail\n", 1)
-	s.options += "authority ns.elsewhere.test.\nfallthrough mail.falls.test sub.falls.test ns.falls.test\n"
+	s.options = strings.Replace(s.options, "name _25._tcp.mail\n", "name _25._tcp.mail _25._tcp.x.sub _25._tcp.only from mail\n", 1)
+	s.options += "authority ns.elsewhere.test.\nfallthrough mail.falls.test only.falls.test sub.falls.test ns.falls.test\n"
 	key := newKey(t)
 	s.write(place, s.chain(key))
 	s.start()
@@ -146,7 +146,10 @@ func TestFallthroughLeadsToTheNextPluginWhereNothingIsOurs(t *testing.T) {
 	}{
 		{"ns.", dns.TypeA, dns.RcodeSuccess, true},
 		{"ns.", dns.TypeMX, dns.RcodeSuccess, false},
-		{"mail.", dns.TypeA, dns.RcodeSuccess, false}, // exists by us
+		{"mail.", dns.TypeA, dns.RcodeSuccess, true}, // a certificate takes nothing away from its host
+		{"mail.", dns.TypeMX, dns.RcodeSuccess, false},
+		{"_25._tcp.mail.", dns.TypeTXT, dns.RcodeSuccess, false},
+		{"only.", dns.TypeA, dns.RcodeSuccess, false}, // exists by us alone
 		{"mail.shut.", dns.TypeA, dns.RcodeNameError, false},
 		{"a.ns.", dns.TypeA, dns.RcodeNameError, false},
 		{"", dns.TypeMX, dns.RcodeSuccess, false},
@@ -154,6 +157,11 @@ func TestFallthroughLeadsToTheNextPluginWhereNothingIsOurs(t *testing.T) {
 		r := s.ask(tc.name+s.zone, tc.qtype, false)
 		if r.Rcode != tc.rcode || tc.some != (len(r.Answer) > 0) {
 			t.Errorf("%s%s %s:\n%s", tc.name, s.zone, dns.TypeToString[tc.qtype], r)
+		}
+		for _, rr := range r.Ns {
+			if soa, ok := rr.(*dns.SOA); ok && soa.Ns != "ns.elsewhere.test." {
+				t.Errorf("%s%s: the zone has another SOA: %s", tc.name, s.zone, soa)
+			}
 		}
 	}
 	if soa := s.soa(); soa.Ns != "ns.elsewhere.test." {

@@ -433,10 +433,29 @@ func TestHiddenPrimaryOnAnotherPort(t *testing.T) {
 	s.udp, s.tcp = "127.0.0.1:"+ports[1], "127.0.0.1:"+ports[1]
 	at := count()
 	s.install(place, s.chain(newKey(t)))
-	until(t, notice, "another NOTIFY", func() bool { return count() > at })
-	if _, text := s.axfr(s.zone); len(digests(text, s.owner)) != 2 {
-		t.Errorf("the transfer has\n%s", strings.Join(text, "\n"))
+	until(t, notice, "another NOTIFY and both keys", func() bool {
+		_, text := s.axfr(s.zone)
+		return count() > at && len(digests(text, s.owner)) == 2
+	})
+}
+
+func TestZoneWithHostsThatNobodyKnowsYetIsNotTransferred(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "unsure.test.")
+	s.options = strings.Replace(s.options, "certs certs\n", "certs certs later\n", 1) + "name _443._tcp.*\n"
+	s.transferred()
+	key := newKey(t)
+	s.write(place, s.chain(key))
+	s.start()
+	s.becomes(notice, record(t, key))
+	if rrs, err := s.xfr(s.zone, 0); err == nil {
+		t.Errorf("a secondary would deny the hosts of a directory that is not there yet: %d records", len(rrs))
 	}
+	s.mkdir("later")
+	until(t, rescan, "a transfer", func() bool {
+		rrs, err := s.xfr(s.zone, 0)
+		return err == nil && len(rrs) > 0
+	})
 }
 
 func TestTransferHasTheHostsOfAWildcardCertificate(t *testing.T) {

@@ -324,3 +324,34 @@ func TestViewsHaveTimelinesOfTheirOwn(t *testing.T) {
 		t.Errorf("ungated by view: %v", by)
 	}
 }
+
+func TestZoneOfTheDirectiveMayLieBelowThatOfTheFile(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "narrow.test.")
+	s.write("db", fmt.Sprintf(siteZone, s.zone)+"mail.sub IN A 192.0.2.3\ncut.sub IN NS ns.elsewhere.test.\nold.sub IN DNAME elsewhere.test.\n")
+	s.options = strings.Replace(s.options, "name _25._tcp.mail\n", "name _25._tcp.mail _25._tcp.x.cut _25._tcp.x.old from mail\n", 1)
+	s.transferred()
+	s.before = "cache\n" + s.before
+	s.text = strings.Replace(s.corefile(), "\ntlsa {", "\ntlsa sub.narrow.test {", 1)
+	key := newKey(t)
+	s.write(place, s.chain(key))
+	s.start()
+	until(t, notice, "the record", func() bool { return s.serves("_25._tcp.mail.sub."+s.zone, record(t, key)) })
+	for _, name := range []string{"_25._tcp.x.cut.sub.", "_25._tcp.x.old.sub."} {
+		m := s.ask(name+s.zone, dns.TypeTLSA, false)
+		if slices.ContainsFunc(m.Answer, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeTLSA }) {
+			t.Errorf("%s lies in another zone:\n%s", name, m)
+		}
+	}
+	for range 2 { // a change must show in the SOA of the file's zone, whatever *cache* has
+		serial, _ := s.axfr(s.zone)
+		if soa := s.soa(); soa.Serial != serial {
+			t.Errorf("the SOA has %d, the transfer %d", soa.Serial, serial)
+		}
+		s.install(place, s.chain(newKey(t)))
+		until(t, notice, "a newer transfer", func() bool {
+			now, _ := s.axfr(s.zone)
+			return newer(now, serial)
+		})
+	}
+}

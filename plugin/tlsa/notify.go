@@ -2,12 +2,11 @@ package tlsa
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/denial"
-
-	"github.com/miekg/dns"
 )
 
 // A herald tells the secondaries of one instance that a zone of theirs has changed. Publishers only wake it, and any number
@@ -96,11 +95,8 @@ func (h *Handler) transferable() map[string]uint32 {
 			found[z.zone] = largest(z.parts)
 			continue
 		}
-		m := denial.Ask(context.Background(), h.Next, local{}, zone, dns.TypeSOA, false)
-		if m == nil || len(m.Answer) == 0 {
-			continue
-		}
-		if soa, ok := m.Answer[0].(*dns.SOA); ok {
+		if soa := denial.SOA(context.Background(), h.Next, local{}, zone); soa != nil {
+			zone := strings.ToLower(soa.Hdr.Name) // which may be one above
 			if part := h.partOf(zone, soa.Serial); part > 0 {
 				found[zone] = part
 			}

@@ -31,8 +31,8 @@ func (h *Handler) covered(
 		if ok && rank(m.Entry) > rank(entry) && h.serves(ctx, w, name, m.Host, m.Written) {
 			return m.Entry, b
 		}
-		if (qtype == dns.TypeTLSA || qtype == dns.TypeANY) && b.wild.Unsure(name) {
-			return zone.Entry{Owner: true, Ours: true, Set: &zone.Set{Unknown: true}}, b
+		if owner, ours := b.wild.Unsure(name); ours && rank(entry) == 0 {
+			return zone.Entry{Owner: owner, Ours: true, Set: &zone.Set{Unknown: true}}, b
 		}
 	}
 	return entry, block

@@ -198,9 +198,15 @@ func TestHostThatMayHaveACertificateIsNotDenied(t *testing.T) {
 	if h.Ready() {
 		t.Error("it is ready")
 	}
+	// A denial of the name would deny the records with it (RFC 8020).
+	for name, qtype := range map[string]uint16{"_443._tcp.web.example.org.": dns.TypeA, "_tcp.web.example.org.": dns.TypeTLSA} {
+		if r := query(t, h, name, qtype); r.Rcode != "NOERROR" || len(r.Ns) != 1 {
+			t.Errorf("%s: %+v, want NODATA", name, r)
+		}
+	}
 	for name, qtype := range map[string]uint16{
-		"_443._tcp.web.example.org.": dns.TypeA, "_25._tcp.web.example.org.": dns.TypeTLSA, "web.example.org.": dns.TypeTLSA,
-		"_443._tcp.*.example.org.": dns.TypeTLSA, "_443._tcp._x.example.org.": dns.TypeTLSA, "_tcp.web.example.org.": dns.TypeTLSA,
+		"_25._tcp.web.example.org.": dns.TypeTLSA, "web.example.org.": dns.TypeTLSA,
+		"_443._tcp.*.example.org.": dns.TypeTLSA, "_443._tcp._x.example.org.": dns.TypeTLSA,
 	} {
 		if diff := cmp.Diff(query(t, h.Next, name, qtype), query(t, h, name, qtype)); diff != "" {
 			t.Errorf("%s (-next plugin +got):\n%s", name, diff)

@@ -23,7 +23,16 @@ func setup(c *caddy.Controller) error {
 	h := &Handler{}
 	cfg := dnsserver.GetConfig(c)
 	chain := survey(cfg)
-	h.bypass = func() []string { return bypassed(blocks, cfg.Handler("transfer") != nil) }
+	server, err := serverZones(c.ServerBlockKeys)
+	if err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	h.bypass = func() []string {
+		if cfg.Handler("transfer") == nil {
+			return bypassed(blocks, nil)
+		}
+		return bypassed(blocks, server)
+	}
 	cfg.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		h.Next = next
 		if h.apexes = apexesOf(blocks, next, h.has); h.apexes != nil {
@@ -34,10 +43,10 @@ func setup(c *caddy.Controller) error {
 	i := instanceOf(c)
 	i.expect(cfg, blocks)
 	c.OnStartup(func() error {
-		h.transfers = transfersOf(cfg, h)
+		h.transfers = transfersOf(cfg)
 		for _, b := range blocks {
 			b.View = cfg.ViewName
-			if err := i.prepare(h, b, peersOf(cfg, h, b, chain)); err != nil {
+			if err := i.prepare(h, b, peersOf(cfg, h, b, chain, server)); err != nil {
 				return plugin.Error(pluginName, err)
 			}
 		}
@@ -50,11 +59,15 @@ func setup(c *caddy.Controller) error {
 // manyOwners is where naming every owner to *cache* would cost its look-ups more than bypassing the zone does.
 const manyOwners = 64
 
-// bypassed gives the names, or where serials change with us the zones, because a secondary must not get an old SOA.
-func bypassed(blocks []*block, transferred bool) []string {
+// bypassed gives the names, or where serials change with us the zones, because a secondary must not get an old SOA:
+// transferred are those of the server block, none without *transfer*.
+func bypassed(blocks []*block, transferred []string) []string {
 	var names []string
 	for _, b := range blocks {
-		if len(b.Owners) > manyOwners || len(b.Patterns) > 0 || b.authority != nil || transferred && !b.guardOnly() {
+		switch {
+		case len(transferred) > 0 && !b.guardOnly():
+			return transferred
+		case len(b.Owners) > manyOwners || len(b.Patterns) > 0 || b.authority != nil:
 			names = append(names, b.Zones...)
 			continue
 		}
@@ -75,15 +88,8 @@ type chain struct {
 // before us has been set up before us.
 func survey(cfg *dnsserver.Config) *chain {
 	c := &chain{}
-	behind := func() []string {
-		var names []string
-		for _, h := range cfg.Handlers() {
-			names = append(names, h.Name())
-		}
-		return names
-	}
 	for i, build := range cfg.Plugin {
-		cfg.Plugin[i] = denial.Guard(build, behind, func() { c.signed = true })
+		cfg.Plugin[i] = denial.Guard(build, func() { c.signed = true })
 	}
 	if len(cfg.Plugin) > 0 {
 		build := cfg.Plugin[0]
@@ -96,8 +102,9 @@ func survey(cfg *dnsserver.Config) *chain {
 }
 
 // peersOf looks at the rest of the server block. It is complete only once the server has been put together.
-func peersOf(cfg *dnsserver.Config, h *Handler, b *block, c *chain) peers {
+func peersOf(cfg *dnsserver.Config, h *Handler, b *block, c *chain, server []string) peers {
 	p := peers{
+		server:   server,
 		dnssec:   c.signed,
 		unsigned: cfg.Handler("dnssec") != nil,
 		next:     h.hasNext(b),

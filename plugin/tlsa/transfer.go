@@ -25,7 +25,7 @@ type transfers struct {
 }
 
 // transfersOf gives nil where the server block has no *transfer*. The server must have been put together.
-func transfersOf(cfg *dnsserver.Config, h *Handler) *transfers {
+func transfersOf(cfg *dnsserver.Config) *transfers {
 	to, ok := cfg.Handler("transfer").(*transfer.Transfer)
 	if !ok {
 		return nil
@@ -96,6 +96,9 @@ func (h *Handler) servedIn(zone string) ([]publish.Served, error) {
 	for _, b := range h.blocks {
 		if b.publisher == nil {
 			continue
+		}
+		if b.wild.Incomplete() && b.publisher.Config().Concerns(zone) {
+			return nil, fmt.Errorf("tlsa: not every directory has been read, so the hosts of %s are not known and it is not transferred", zone)
 		}
 		for _, o := range b.publisher.Served(zone) {
 			if z := h.apexes.of(o.Name); z != nil && len(z.zone) > len(zone) {

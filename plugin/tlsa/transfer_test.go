@@ -1,6 +1,7 @@
 package tlsa
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -86,7 +87,7 @@ func TestChangeDuringATransferStartsItOver(t *testing.T) {
 func TestZonesOfOthersAreNotTransferredByUs(t *testing.T) {
 	h := testHandler(t)
 	for _, zone := range []string{"example.org.", "example.net.", "."} {
-		if _, err := h.Transfer(zone, 0); err != transfer.ErrNotAuthoritative {
+		if _, err := h.Transfer(zone, 0); !errors.Is(err, transfer.ErrNotAuthoritative) {
 			t.Errorf("%s: %v", zone, err)
 		}
 	}

@@ -11,6 +11,7 @@ package denial
 
 import (
 	"context"
+	"reflect"
 	"slices"
 
 	"github.com/coredns/coredns/plugin"
@@ -22,23 +23,37 @@ import (
 const Name = "tlsa-denial"
 
 // Guard gives the constructor of a plugin that takes the place of build in a server block: where build makes *dnssec*, its
-// denials are repaired, and signs is called; every other handler stays as it is. behind gives the names of the plugins
-// that have been built so far, which are those behind.
-func Guard(build plugin.Plugin, behind func() []string, signs func()) plugin.Plugin {
+// denials are repaired, and signs is called; every other handler stays as it is.
+func Guard(build plugin.Plugin, signs func()) plugin.Plugin {
 	return func(next plugin.Handler) plugin.Handler {
 		h := build(next)
 		if h == nil || h.Name() != "dnssec" {
 			return h
 		}
 		signs()
-		whole := !slices.ContainsFunc(behind(), func(name string) bool { return !slices.Contains(wholeNames, name) })
-		return &front{next: build(&back{next: next, whole: whole})}
+		return &front{next: build(&back{next: next, whole: whole(next)})}
 	}
 }
 
 // wholeNames are the plugins whose NXDOMAIN holds for all types of a name. Others answer some types only and pass on the
 // rest: what the next one then says of the name is not the whole truth.
 var wholeNames = []string{"tlsa", "minimal", "transfer", "file", "auto", "secondary", "view"}
+
+// whole tells whether NXDOMAIN of h and the plugins behind it holds for all types. By custom each has its next one in an
+// exported field; one that has not is the last.
+func whole(h plugin.Handler) bool {
+	for h != nil {
+		if !slices.Contains(wholeNames, h.Name()) {
+			return false
+		}
+		v := reflect.Indirect(reflect.ValueOf(h))
+		if v.Kind() != reflect.Struct || !v.FieldByName("Next").IsValid() {
+			return true
+		}
+		h, _ = v.FieldByName("Next").Interface().(plugin.Handler)
+	}
+	return true
+}
 
 // front is the handler before *dnssec*.
 type front struct{ next plugin.Handler }
@@ -58,7 +73,7 @@ func (f *front) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) 
 	}
 	x := &exchange{Context: ctx, ResponseWriter: w}
 	if opt := r.IsEdns0(); opt != nil {
-		x.do, x.compactOK = opt.Do(), opt.Co()
+		x.do = opt.Do()
 	}
 	return f.next.ServeDNS((*scope)(x), (*upper)(x), r)
 }
@@ -94,14 +109,14 @@ func concerns(r *dns.Msg) bool {
 }
 
 // exchange is one query on its way through both handlers. It serves as the context, by which the second finds it, and as the
-// writer of either: one allocation is all that an answer costs that needs no repair.
+// writer of either, so that an answer that needs no repair costs little.
 type exchange struct {
 	context.Context    // the query's
 	dns.ResponseWriter // the client's
 
-	do, compactOK bool               // the client's EDNS flags DO and CO
-	signer        dns.ResponseWriter // that of *dnssec*
-	back          *back
+	do     bool               // the client's EDNS flag DO
+	signer dns.ResponseWriter // that of *dnssec*
+	back   *back
 	// denied is what the next plugin said, in place of which *dnssec* got an NSEC to sign.
 	denied *dns.Msg
 }

@@ -14,7 +14,7 @@ func (l *lower) WriteMsg(m *dns.Msg) error {
 	}
 	proof, soa := l.denial(m)
 	if proof == nil {
-		return l.signer.WriteMsg(m)
+		return l.signer.WriteMsg(shortened(m))
 	}
 	l.denied = m
 	signed := *m

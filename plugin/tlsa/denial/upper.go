@@ -29,16 +29,13 @@ func (u *upper) WriteMsg(m *dns.Msg) error {
 	default:
 		m.Ns = append(m.Ns, proof...)
 	}
-	if len(proof) > 1 && lie.types == noName && u.compactOK {
-		m.Rcode = dns.RcodeNameError // RFC 9824 5.1: the client tells a compact denial by the type NXNAME
-	}
 	return u.ResponseWriter.WriteMsg(m)
 }
 
 // signedOnce takes signatures out that stand there twice: *file* asks the whole server for the target of an alias, so that
 // *dnssec* has signed what it is given to sign.
 func signedOnce(answer []dns.RR) []dns.RR {
-	if len(answer) == 0 || answer[0].Header().Rrtype != dns.TypeCNAME {
+	if len(answer) == 0 || answer[0].Header().Rrtype != dns.TypeCNAME && answer[0].Header().Rrtype != dns.TypeDNAME {
 		return answer
 	}
 	var once []dns.RR

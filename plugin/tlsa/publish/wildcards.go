@@ -88,11 +88,19 @@ func (w *Wildcards) Lookup(name string) (Match, bool) {
 }
 
 // Unsure tells whether name may be an owner of which nothing is known, because not every directory has been read and the
-// ledger cannot vouch for what it does not have.
-func (w *Wildcards) Unsure(name string) bool {
+// ledger cannot vouch for what it does not have; and whether it is such a name or one above, which must not be denied.
+func (w *Wildcards) Unsure(name string) (owner, ours bool) {
 	if !w.unsure.Load() {
-		return false
+		return false, false
 	}
-	pt, host := w.patterns.match(name)
-	return pt != nil && !strings.HasPrefix(host, "*")
+	lead, host := split(name)
+	for _, prefix := range w.prefixes[lead] {
+		if pt, host := w.patterns.match(prefix + host); pt != nil && !strings.HasPrefix(host, "*") {
+			return prefix == lead, true
+		}
+	}
+	return false, false
 }
+
+// Incomplete tells whether there may be owners that nobody knows of.
+func (w *Wildcards) Incomplete() bool { return w != nil && w.unsure.Load() }
