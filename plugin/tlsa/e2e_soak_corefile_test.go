@@ -93,7 +93,7 @@ func (v variant) directives(zone string) string {
 		return name + "." + zone
 	}
 	var zones []string
-	for _, z := range strings.Fields(v.zones) {
+	for z := range strings.FieldsSeq(v.zones) {
 		zones = append(zones, absolute(z))
 	}
 	common := v.common()

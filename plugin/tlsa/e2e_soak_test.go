@@ -188,8 +188,7 @@ func (s *soak) again(pause time.Duration) bool {
 
 // transferring is a secondary of a port: it transfers at random moments, as a whole or from what it has.
 func (s *soak) transferring(n int, r *rand.Rand) {
-	at, last := *s.site, uint32(0)
-	at.tcp = "127.0.0.1:" + s.ports[n%2]
+	at, last := site{T: s.T, tcp: "127.0.0.1:" + s.ports[n%2]}, uint32(0)
 	lets := func(v variant) bool { return n%2 == 0 && v.transfer || n%2 == 1 && v.primary }
 	for s.again(time.Duration(r.IntN(40)) * time.Millisecond) {
 		asked, before := time.Now(), uint32(0)
