@@ -87,6 +87,25 @@ func TestStarFollowsItsCertificates(t *testing.T) {
 	}
 }
 
+func TestNameThatAStarTakesOverFromAPartOfTheZoneKeepsItsKeys(t *testing.T) {
+	t.Parallel()
+	s := newStarSite(t, "starpart.test.")
+	s.owner = "_443._tcp.mail.starpart.test."
+	s.options = strings.Replace(s.options, "grace 3s", "grace 1h", 1)
+	part := strings.NewReplacer("tlsa {", "tlsa mail.starpart.test {", "name _443._tcp.* _25._tcp.mail\n", "name "+s.owner+"\n").Replace(s.corefile())
+	old, young := newKey(t), newKey(t)
+	s.write(place, s.chain(old))
+	s.text = part
+	s.start()
+	s.install(place, s.chain(young))
+	s.becomes(notice, record(t, old), record(t, young))
+	for _, text := range []string{"", part} { // to the star and back
+		s.text = text
+		s.reload()
+		s.expect(record(t, old), record(t, young))
+	}
+}
+
 func TestStarSurvivesRestartAndReload(t *testing.T) {
 	t.Parallel()
 	s := newStarSite(t, "starstart.test.")
@@ -112,9 +131,10 @@ func TestStarSurvivesRestartAndReload(t *testing.T) {
 	s.start()
 	check(record(t, exact))
 	s.must(os.Rename(s.path("away"), s.path("certs")))
+	s.options = strings.Replace(s.options, "grace 3s", "grace 1h", 1)
+	s.reload()
 	s.install(place, s.chain(next))
 	until(t, notice, "the renewed key", func() bool { return len(s.published(mail)) == 3 })
-	s.options = strings.Replace(s.options, "grace 3s", "grace 1h", 1)
 	s.reload()
 	check(record(t, exact), record(t, next))
 	s.options = strings.Replace(s.options, "name _443._tcp.* ", "name ", 1)

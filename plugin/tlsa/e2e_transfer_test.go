@@ -140,6 +140,23 @@ func TestTransferHasOurRecordsUnderTheSerialOfEveryAnswer(t *testing.T) {
 	}
 }
 
+// TestZoneAroundOursIsNotCached: *cache* would keep the SOA, and change the TTLs of a transfer.
+func TestZoneAroundOursIsNotCached(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "around.test.")
+	s.before = "cache\n" + s.before
+	s.transferred()
+	s.write(place, s.chain(newKey(t)))
+	s.text = strings.NewReplacer("tlsa {", "tlsa mail.around.test {", "name _25._tcp.mail\n", "name _25._tcp.mail.around.test.\n").Replace(s.corefile())
+	s.start()
+	before := s.soa().Serial
+	if _, text := s.axfr(s.zone); len(digests(text, s.owner)) != 1 { // under its TTL
+		t.Errorf("the transfer has\n%s", strings.Join(text, "\n"))
+	}
+	s.install(place, s.chain(newKey(t)))
+	until(t, notice, "a newer serial", func() bool { return newer(s.soa().Serial, before) })
+}
+
 // publishEpoch is where the clock's share of a serial begins.
 var publishEpoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -284,7 +301,8 @@ func TestSerialRisesOverRestartReloadAndALostLedger(t *testing.T) {
 // TestEveryTransferIsOneMomentOfTheZone renews many certificates while others transfer the zone.
 func TestEveryTransferIsOneMomentOfTheZone(t *testing.T) {
 	t.Parallel()
-	const lineages, renewals = 10, 10
+	const lineages = 10
+	renewals := number(t, "TRANSFER_CHANGES", 100)
 	s := newSite(t, "moments.test.")
 	s.transferred()
 	for i := range lineages {
@@ -323,7 +341,7 @@ func TestEveryTransferIsOneMomentOfTheZone(t *testing.T) {
 	}
 	changes := time.NewTicker(60 * time.Millisecond)
 	defer changes.Stop()
-	for i := range lineages * renewals {
+	for i := range renewals {
 		<-changes.C
 		s.install(fmt.Sprintf("certs/m%d/fullchain.pem", i%lineages), s.chain(newKey(t)))
 	}

@@ -65,6 +65,7 @@ func (i *instance) prepare(h *Handler, b *block, p peers) error {
 	_, written := b.written["propagation"]
 	b.FollowSOA = i.transferred(b) && !written
 	_, b.HoldWritten = b.written["hold"]
+	b.Beside = i.beside(b)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	u, err := i.share(b)
@@ -119,6 +120,21 @@ func (i *instance) transferred(b *block) bool {
 			return oneName(o.Ledger) == b.Ledger && slices.Equal(o.Zones, b.Zones)
 		})
 	})
+}
+
+// beside gives the zones of the other blocks that keep their timelines under the same view in the same ledger.
+func (i *instance) beside(b *block) [][]string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var others [][]string
+	for _, e := range i.expected {
+		for _, o := range e.blocks {
+			if !o.guardOnly() && e.cfg.ViewName == b.View && oneName(o.Ledger) == b.Ledger && !slices.Equal(o.Zones, b.Zones) {
+				others = append(others, o.Zones)
+			}
+		}
+	}
+	return others
 }
 
 // share gives the unit of a block that has the same timeline, nil if b is the first.

@@ -1,6 +1,10 @@
 package tlsa
 
 import (
+	"context"
+	"slices"
+	"strings"
+
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
@@ -8,6 +12,8 @@ import (
 	"github.com/coredns/coredns/plugin/rewrite"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/denial"
+
+	"github.com/miekg/dns"
 )
 
 var log = clog.NewWithPlugin(pluginName)
@@ -28,10 +34,8 @@ func setup(c *caddy.Controller) error {
 		return plugin.Error(pluginName, err)
 	}
 	h.bypass = func() []string {
-		if cfg.Handler("transfer") == nil {
-			return bypassed(blocks, nil)
-		}
-		return bypassed(blocks, server)
+		names, transferred := bypassed(blocks, cfg.Handler("transfer") != nil)
+		return append(names, h.around(transferred)...)
 	}
 	cfg.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		h.Next = next
@@ -59,15 +63,14 @@ func setup(c *caddy.Controller) error {
 // manyOwners is where naming every owner to *cache* would cost its look-ups more than bypassing the zone does.
 const manyOwners = 64
 
-// bypassed gives the names, or where serials change with us the zones, because a secondary must not get an old SOA:
-// transferred are those of the server block, none without *transfer*.
-func bypassed(blocks []*block, transferred []string) []string {
-	var names []string
+// bypassed gives the names, or where serials change with us the zones, because a secondary must not get an old SOA: these
+// are given by themselves too.
+func bypassed(blocks []*block, transfer bool) (names, transferred []string) {
 	for _, b := range blocks {
-		switch {
-		case len(transferred) > 0 && !b.guardOnly():
-			return transferred
-		case len(b.Owners) > manyOwners || len(b.Patterns) > 0 || b.authority != nil:
+		if transfer && !b.guardOnly() {
+			transferred = append(transferred, b.Zones...)
+		}
+		if len(b.Owners) > manyOwners || len(b.Patterns) > 0 || b.authority != nil || transfer && !b.guardOnly() {
 			names = append(names, b.Zones...)
 			continue
 		}
@@ -75,7 +78,25 @@ func bypassed(blocks []*block, transferred []string) []string {
 			names = append(names, o.Name)
 		}
 	}
-	return names
+	return names, transferred
+}
+
+// around gives the zones of the next plugin that zones of ours lie in: a directive may name no more than a part of the zone
+// whose serial it changes. One that is loaded only later is not found.
+func (h *Handler) around(zones []string) []string {
+	var found []string
+	for _, z := range zones {
+		m := denial.Ask(context.Background(), h.Next, local{}, z, dns.TypeSOA, false)
+		if m == nil || !m.Authoritative {
+			continue
+		}
+		for _, rr := range slices.Concat(m.Answer, m.Ns) {
+			if soa, ok := rr.(*dns.SOA); ok && dns.IsSubDomain(soa.Hdr.Name, z) {
+				found = append(found, strings.ToLower(soa.Hdr.Name))
+			}
+		}
+	}
+	return found
 }
 
 // chain is what a query meets in the server block, known once the server has been put together.

@@ -12,6 +12,8 @@ type Config struct {
 	Zones []string
 	// View is the name of the server block's view; empty without one.
 	View string
+	// Beside are the Zones of the Corefile's other blocks with the same ledger and view.
+	Beside [][]string
 	// Certs and Next are absolute paths or globs.
 	Certs, Next []string
 	// Rescan is the time between sweeps.

@@ -394,11 +394,13 @@ func TestFiguresOfAPatternAreThoseOfItsWorstOwner(t *testing.T) {
 func TestPatternLeavesACloserZoneItsTimelines(t *testing.T) {
 	const below = "_443._tcp.x.sub.example.org."
 	for claim, tc := range map[string]struct {
-		zone  string
-		taken bool
+		zone   string
+		beside bool
+		taken  bool
 	}{
-		"a block of a zone below": {"sub.example.org.", false},
-		"a block of a zone above": {"org.", true},
+		"a block of a zone below":                                 {"sub.example.org.", true, false},
+		"a block of a zone below that the Corefile no longer has": {"sub.example.org.", false, true},
+		"a block of a zone above":                                 {"org.", true, true},
 	} {
 		t.Run(claim, func(t *testing.T) {
 			onStage(t, func(s *stage) {
@@ -410,7 +412,11 @@ func TestPatternLeavesACloserZoneItsTimelines(t *testing.T) {
 				s.p.Stop()
 				s.tree.unrun()
 				delete(s.tree.lineages, "/certs/x") // only the timeline knows it
-				s.start(stars(star443))
+				cfg := stars(star443)
+				if tc.beside {
+					cfg.Beside = [][]string{{tc.zone}}
+				}
+				s.start(cfg)
 				if got := slices.Contains(s.owners(), below); got != tc.taken {
 					t.Errorf("the pattern took it: %v", got)
 				}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
@@ -68,16 +67,17 @@ func (p *Publisher) adopt() error {
 	return nil
 }
 
-// heir gives the owner that takes a name over from another block. A pattern leaves it to a block with a closer zone: that one
-// may be at work beside this one.
+// heir gives the owner that takes a name over from another block. A pattern leaves it to a block with a closer zone that is
+// at work beside this one.
 func (p *Publisher) heir(block, name string) *owner {
 	o := p.atlas.find(name)
 	if o != nil && o.dynamic == nil {
 		return o
 	}
-	zones, _, _ := strings.Cut(block, "|")
-	if len(longest(strings.Fields(zones), name)) > len(longest(p.cfg.Zones, name)) {
-		return nil
+	for _, zones := range p.cfg.Beside {
+		if blockName(zones, p.cfg.View) == block && len(longest(zones, name)) > len(longest(p.cfg.Zones, name)) {
+			return nil
+		}
 	}
 	if o == nil {
 		o = p.regrow(name)

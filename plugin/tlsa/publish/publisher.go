@@ -67,6 +67,8 @@ type Publisher struct {
 	watchdog *time.Timer
 }
 
+func blockName(zones []string, view string) string { return strings.Join(zones, " ") + "|" + view }
+
 // quiet and maxQuiet are how long a lineage must be left alone before it is read, and how long a busy one may delay that.
 const (
 	quiet    = 500 * time.Millisecond
@@ -77,7 +79,7 @@ const (
 func New(cfg Config, zones Zones, log Logger, meter Meter) *Publisher {
 	log = plain{log}
 	p := &Publisher{
-		cfg: cfg, block: strings.Join(cfg.Zones, " ") + "|" + cfg.View, zones: zones, log: log, meter: meter,
+		cfg: cfg, block: blockName(cfg.Zones, cfg.View), zones: zones, log: log, meter: meter,
 		problems: newProblems(log, meter), warned: map[string]bool{}, lags: map[string]time.Duration{},
 		parts: map[string]*Part{}, changed: func() {}, poke: make(chan struct{}, 1),
 		open:  openLedger,
