@@ -66,7 +66,7 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	name, qtype := strings.ToLower(r.Question[0].Name), r.Question[0].Qtype
 	entry, block := h.lookup(name)
 	if h.stars && !entry.Owner {
-		entry, block = h.covered(ctx, w, name, qtype, entry, block)
+		entry, block = h.covered(ctx, w, name, entry, block)
 	}
 	if block == nil || qtype == dns.TypeAXFR || qtype == dns.TypeIXFR {
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)

@@ -20,7 +20,7 @@ const nobody = "_no-such-name-in-this-zone."
 // covered finds what a name that is no owner is by a wildcard SAN: entry and block if it is nothing more than they say. Nothing
 // is remembered of a query, whatever its name.
 func (h *Handler) covered(
-	ctx context.Context, w dns.ResponseWriter, name string, qtype uint16, entry zone.Entry, block *servedBlock,
+	ctx context.Context, w dns.ResponseWriter, name string, entry zone.Entry, block *servedBlock,
 ) (zone.Entry, *servedBlock) {
 	for i := range h.blocks {
 		b := &h.blocks[i]

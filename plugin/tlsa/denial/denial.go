@@ -50,7 +50,7 @@ func whole(h plugin.Handler) bool {
 		if v.Kind() != reflect.Struct || !v.FieldByName("Next").IsValid() {
 			return true
 		}
-		h, _ = v.FieldByName("Next").Interface().(plugin.Handler)
+		h, _ = reflect.TypeAssert[plugin.Handler](v.FieldByName("Next"))
 	}
 	return true
 }
