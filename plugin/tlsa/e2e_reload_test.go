@@ -341,7 +341,7 @@ func TestFirstStartThatFailsLeavesNothing(t *testing.T) {
 func TestFirstAnswerAfterRestartHasTheOldRecord(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "restart.test.")
-	s.options = strings.Replace(s.options, "grace 3s", "grace 5s", 1)
+	s.options = strings.Replace(s.options, "grace 3s", "grace 15s", 1)
 	old, young := newKey(t), newKey(t)
 	s.write(place, s.chain(old))
 	s.start()
@@ -354,8 +354,8 @@ func TestFirstAnswerAfterRestartHasTheOldRecord(t *testing.T) {
 		s.start()
 		s.expect(record(t, old), record(t, young)) // the very first answer
 	}
-	until(t, 5*time.Second, "only the new", func() bool { return s.serves(s.owner, record(t, young)) })
-	if lived := time.Since(before); lived < 5*time.Second {
+	until(t, 15*time.Second, "only the new", func() bool { return s.serves(s.owner, record(t, young)) })
+	if lived := time.Since(before); lived < 15*time.Second {
 		t.Errorf("the old record is gone after %s", lived)
 	}
 	if lines := s.log("UNGATED"); len(lines) != 1 {

@@ -3,6 +3,7 @@ package tlsa
 import (
 	"crypto/ecdsa"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -102,6 +103,26 @@ func (s *site) corefile() string {
 // starts lets one server start, reload or stop at a time: caddy expects no other use.
 var starts sync.Mutex
 
+// taken are the addresses of the servers that run. CoreDNS shares its ports (SO_REUSEPORT), so the system may give a port for 0
+// that another server has already. starts guards it.
+var taken = map[string]*site{}
+
+// take notes the addresses of s, and tells whether they are its own.
+func (s *site) take() bool {
+	for _, address := range []string{"udp " + s.udp, "tcp " + s.tcp} {
+		if other := taken[address]; other != nil && other != s {
+			return false
+		}
+	}
+	s.release()
+	taken["udp "+s.udp], taken["tcp "+s.tcp] = s, s
+	return true
+}
+
+func (s *site) release() {
+	maps.DeleteFunc(taken, func(_ string, o *site) bool { return o == s })
+}
+
 func (s *site) input() caddy.Input {
 	return caddy.CaddyfileInput{Filepath: "Corefile", Contents: []byte(s.corefile()), ServerTypeName: "dns"}
 }
@@ -109,11 +130,17 @@ func (s *site) input() caddy.Input {
 func (s *site) tryStart() error {
 	starts.Lock()
 	defer starts.Unlock()
-	in, err := caddy.Start(s.input())
-	if err == nil {
+	for {
+		in, err := caddy.Start(s.input())
+		if err != nil {
+			return err
+		}
 		s.use(in)
+		if s.take() {
+			return nil
+		}
+		s.halt()
 	}
-	return err
 }
 
 func (s *site) start() {
@@ -155,6 +182,11 @@ func (s *site) stop() {
 	if s.instance == nil {
 		return
 	}
+	s.release()
+	s.halt()
+}
+
+func (s *site) halt() {
 	for _, err := range append(s.instance.ShutdownCallbacks(), s.instance.Stop()) {
 		if err != nil {
 			s.Errorf("stopping: %v", err)
