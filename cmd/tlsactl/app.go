@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/coredns-tlsa/coredns-tlsa/cmd/tlsactl/internal/probe"
 )
 
 // An app is what the verbs see of the world.
@@ -22,7 +24,7 @@ type app struct {
 	now            func() time.Time
 	dns            exchanger
 	resolvers      func() ([]string, error)                                          // of the system, with their ports
-	dial           func(ctx context.Context, network, addr string) (net.Conn, error) // for --from
+	dial           func(ctx context.Context, network, addr string) (net.Conn, error) // for --from and check
 	// dialAdvice opens the control socket of a DNS server; while nil, there is no flag --control.
 	dialAdvice func(path string) (advice, error)
 	// atStep is called before each step of an installation; tests stop there.
@@ -37,6 +39,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	return a.run(ctx, args)
 }
+
+func systemResolvers() ([]string, error) { return probe.SystemResolvers("/etc/resolv.conf") }
 
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.command()
@@ -76,7 +80,7 @@ func (a *app) command() *cobra.Command {
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), newCheck())
+	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), a.checkCommand())
 	root.SetFlagErrorFunc(flagError)
 	return root
 }

@@ -136,7 +136,9 @@ type authority struct {
 	dead    bool // no answer over UDP
 	expired bool // signatures are out of date
 	wrong   bool // answers are to another question
-	rrs     map[string][]dns.RR
+	// validates is for a resolver: the answers have the AD bit.
+	validates bool
+	rrs       map[string][]dns.RR
 }
 
 func (z *authority) set(owner string, rrs ...dns.RR) {
@@ -165,7 +167,7 @@ func (z *authority) reply(q *dns.Msg, transport string) *dns.Msg {
 	}
 	m := new(dns.Msg)
 	m.SetReply(q)
-	m.Authoritative = !z.lame
+	m.Authoritative, m.AuthenticatedData = !z.lame, z.validates
 	if z.cut && transport == "udp" {
 		m.Truncated = true
 		return m

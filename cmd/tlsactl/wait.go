@@ -83,7 +83,7 @@ func (f *waitFlags) waiter(a *app, wishes []wish, r *reporter) (*waiter, error) 
 	if f.resolver == "" && len(f.servers) == 0 {
 		var err error
 		if find.resolvers, err = a.resolvers(); err != nil {
-			return nil, fail(exitUsage, "no system resolver: %w: use --resolver or --server", err)
+			return nil, fail(exitUsage, "%w, or the servers with --server", err)
 		}
 	}
 	w := &waiter{
