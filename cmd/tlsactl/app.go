@@ -25,8 +25,10 @@ type app struct {
 	dns            exchanger
 	resolvers      func() ([]string, error)                                          // of the system, with their ports
 	dial           func(ctx context.Context, network, addr string) (net.Conn, error) // for --from and check
-	// dialAdvice opens the control socket of a DNS server; while nil, there is no flag --control.
+	// dialAdvice opens the control socket of a DNS server.
 	dialAdvice func(path string) (advice, error)
+	sinceBoot  func() (boot string, up time.Duration) // a clock that nobody sets; empty: there is none
+	terminal   func() bool                            // a person can be asked
 	// atStep is called before each step of an installation; tests stop there.
 	atStep func(step string)
 }
@@ -36,6 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{
 		stdin: os.Stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, now: time.Now,
 		dns: network{}, resolvers: systemResolvers, dial: new(net.Dialer).DialContext, atStep: func(string) {},
+		sinceBoot: sinceBoot, dialAdvice: dialAdvice, terminal: isTerminal,
 	}
 	return a.run(ctx, args)
 }
@@ -80,7 +83,8 @@ func (a *app) command() *cobra.Command {
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), a.checkCommand())
+	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), a.checkCommand(), a.statusCommand())
+	root.AddCommand(a.actCommands()...)
 	root.SetFlagErrorFunc(flagError)
 	return root
 }

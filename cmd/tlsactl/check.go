@@ -94,7 +94,7 @@ func (f *checkFlags) read(args []string) (t probe.Target, o probe.Options, err e
 		return t, o, err
 	}
 	o = probe.Options{Dial: f.app.dial, Timeout: f.timeout}
-	if o.At, err = moment(f.at, f.app.now()); err != nil {
+	if o.At, err = momentOf(f.at, f.app.now()); err != nil {
 		return t, o, err
 	}
 	if o.Roots, err = rootsOf(f.roots); err != nil {
@@ -132,8 +132,8 @@ func (f *checkFlags) dns() (*probe.DNS, error) {
 	return &probe.DNS{Addrs: addrs, Timeout: tryFor, Exchange: f.app.dns.exchange}, nil
 }
 
-// moment reads --at.
-func moment(text string, now time.Time) (time.Time, error) {
+// momentOf reads --at.
+func momentOf(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return now.UTC(), nil
 	}
