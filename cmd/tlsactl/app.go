@@ -65,9 +65,10 @@ func (a *app) run(ctx context.Context, args []string) int {
 
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "tlsactl",
-		Short:         "TLSA records: print them, wait for them, install certificates by them",
-		Long:          "tlsactl prints TLSA records and installs certificates only when every cache has them.\n\n" + exitHelp,
+		Use:   "tlsactl",
+		Short: "TLSA records: print them, wait for them, install certificates by them",
+		Long: "tlsactl prints TLSA records, installs certificates only when every cache has them, checks live services,\n" +
+			"and speaks to the DNS server over its control socket.\n\n" + exitHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
@@ -85,6 +86,10 @@ func (a *app) command() *cobra.Command {
 	}
 	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), a.checkCommand(), a.statusCommand())
 	root.AddCommand(a.actCommands()...)
+	root.AddCommand(a.manCommand())
+	for _, cmd := range root.Commands() {
+		suggest(cmd)
+	}
 	root.SetFlagErrorFunc(flagError)
 	return root
 }

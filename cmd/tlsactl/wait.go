@@ -143,6 +143,11 @@ It ends with 3 when --at-most is over, with 5 if a server could not be asked the
 when an answer is not signed, and with 6 when FILE holds another key or OWNER another record than at
 the start.
 
+With --control the DNS server's own count goes before that: a key that it published hours ago is safe at
+once. Every server must show the records all the same, one that was seen without them counts from then,
+and what the DNS server calls unsafe, at any name of the certificate, is not safe. If the socket does not
+answer, that is 5; if $TLSACTL_CONTROL names it, a warning, and wait counts by itself.
+
 With --state a later run goes on counting; what happened in between is judged by what the servers
 show before and after.`
 
