@@ -221,15 +221,8 @@ func whole(ctx context.Context, c *control.Client, a control.Action) (string, er
 
 // ask says what will happen and wants a yes.
 func (v *actVerb) ask(ctx context.Context, a control.Action) error {
-	what := map[bool]string{true: "the key " + a.SPKI + " leaves the answers of every name", false: "the record " + a.Data + " leaves the answers of " + a.Owner}[a.SPKI != ""]
-	if v.verb == control.Withdraw {
-		what = a.Owner + " is answered without records, and clients use TLS without DANE there"
-		if a.Lineage != "" {
-			what = "lineage " + a.Lineage + " is given up, and what it alone needed leaves after the grace time"
-		}
-	}
 	var p page
-	p.fold(0, fmt.Sprintf("%s: %s, now. Servers that still use what leaves will be refused by clients.", v.verb, what))
+	p.fold(0, fmt.Sprintf("%s: %s.", v.verb, consequence(a)))
 	fmt.Fprintf(v.app.stderr, "%sGo on? [y/N] ", p.String())
 	answer := make(chan string, 1)
 	go func() {
@@ -245,6 +238,20 @@ func (v *actVerb) ask(ctx context.Context, a control.Action) error {
 		}
 	}
 	return fail(exitUnsafe, "nothing was done, because the answer was not yes")
+}
+
+// consequence is what will happen, in words.
+func consequence(a control.Action) string {
+	const refused = "; clients refuse a server that still uses it"
+	switch {
+	case a.SPKI != "":
+		return "the key " + a.SPKI + " leaves the answers of every name now" + refused
+	case a.Data != "":
+		return "the key of " + a.Data + " leaves the answers of " + a.Owner + " now" + refused
+	case a.Lineage != "":
+		return "lineage " + a.Lineage + " is given up, and what it alone needs leaves after the grace time" + refused
+	}
+	return a.Owner + " is answered without records now, and clients use TLS without DANE there"
 }
 
 // isTerminal tells that a person can be asked.

@@ -20,7 +20,7 @@ func TestTerminalIsAsked(t *testing.T) {
 		asks  string
 	}{
 		"yes":                  {[]string{"withdraw", mailOwner}, "y\n", 1, 0, mailOwner + " is answered without records"},
-		"Yes in full":          {[]string{"revoke", mailOwner, digest}, " Yes \n", 1, 0, "the record " + digest + " leaves"},
+		"Yes in full":          {[]string{"revoke", mailOwner, digest}, " Yes \n", 1, 0, "the key of " + digest + " leaves the answers of " + mailOwner},
 		"no":                   {[]string{"revoke", mailOwner, digest}, "n\n", 0, exitUnsafe, "nothing was done"},
 		"just the enter key":   {[]string{"withdraw", "--lineage", "mail"}, "\n", 0, exitUnsafe, "lineage mail is given up"},
 		"the end of the input": {[]string{"revoke", "--spki", digest}, "", 0, exitUnsafe, "the key " + digest + " leaves"},
@@ -63,5 +63,15 @@ func TestWordsAreQuotedForTheShell(t *testing.T) {
 		if got := quote(word); got != want {
 			t.Errorf("%q: %s, want %s", word, got, want)
 		}
+	}
+}
+
+func TestRefusalIsHarmlessAndNothingElse(t *testing.T) {
+	b := blockOf(mailOwner)
+	b.refuse = &control.Error{Code: control.CodeRefused, Text: "/certs/\x1b]0;owned\x07\u202e holds it"}
+	socket := serveControl(t, filepath.Join(socketDir(t), "s"), b)
+	code, stdout, stderr := tlsactl(t, nil, "withdraw", "--yes", "--control", socket, mailOwner)
+	if code != exitUnsafe || stdout != "" || strings.ContainsAny(stderr, "\x1b\x07\u202e") || !strings.Contains(stderr, "refused: /certs/") {
+		t.Errorf("exit %d: %q%q", code, stdout, stderr)
 	}
 }

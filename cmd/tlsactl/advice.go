@@ -111,7 +111,7 @@ func (a socketAdvice) safe(ctx context.Context, s subject) (counsel, error) {
 	case v.SafeAt != nil:
 		c.from = *v.SafeAt
 	default:
-		c.why = v.Why
+		c.why = harmless(v.Why)
 	}
 	return c, nil
 }
@@ -193,7 +193,7 @@ func (w *waiter) elsewhere(ctx context.Context) (at time.Time, held string) {
 // complain warns once of each error of the control socket in a row.
 func (w *waiter) complain(err error) {
 	if text := err.Error(); text != w.complaint {
-		w.talk("warning: control socket: %v; counting from what the servers show", err)
+		w.talk("warning: control socket: %s; counting from what the servers show", harmless(text))
 		w.complaint = text
 	}
 }

@@ -64,18 +64,18 @@ func dialControl(path string) (*control.Client, error) {
 	return c, nil
 }
 
-// controlFailure gives an error of the control client its exit code.
+// controlFailure gives an error of the control client its exit code. What the server says may quote names of files.
 func controlFailure(err error) error {
 	e, ok := errors.AsType[*control.Error](err)
-	switch {
-	case err == nil:
-		return nil
-	case !ok:
+	if !ok {
 		return fail(exitUnreachable, "%w", err)
-	case e.Code == control.CodeStarting:
-		return fail(exitNotYet, "%w", err)
-	case e.Code == control.CodeRequest:
-		return fail(exitUsage, "%w", err)
 	}
-	return fail(exitUnsafe, "%s: %w", e.Code, err)
+	code := exitUnsafe
+	switch e.Code {
+	case control.CodeStarting:
+		code = exitNotYet
+	case control.CodeRequest:
+		code = exitUsage
+	}
+	return fail(code, "%s", harmless(e.Code+": "+e.Text))
 }

@@ -27,7 +27,7 @@ type statusPage struct {
 func (p *page) fold(indent int, text string) {
 	line := strings.Repeat(" ", indent)
 	empty := len(line)
-	for word := range strings.FieldsSeq(harmless(text)) {
+	for word := range strings.FieldsSeq(text) {
 		switch width := utf8.RuneCountInString(line) + 1 + utf8.RuneCountInString(word); {
 		case len(line) == empty:
 			line += word
@@ -176,14 +176,17 @@ func (p *statusPage) left(t time.Time) string {
 
 // command is what to do with a staged key, if a certificate came with it.
 func (p *statusPage) command(b control.BlockStatus, a control.Association) string {
+	if a.State != "published" && a.State != "ready" {
+		return ""
+	}
 	for _, place := range a.Places {
-		if l := staged(b, place); l != nil {
-			switch a.State {
-			case "published":
-				return p.socket.again("wait", place.File)
-			case "ready":
-				return p.install(b, *l, place.File)
-			}
+		l := staged(b, place)
+		switch {
+		case l == nil:
+		case a.State == "published":
+			return p.socket.again("wait", place.File)
+		default:
+			return p.install(b, *l, place.File)
 		}
 	}
 	return ""
