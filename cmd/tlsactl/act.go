@@ -59,9 +59,10 @@ const restoreExample = `  tlsactl restore _25._tcp.mail.example.org d80338f5c2ba
 
 func (a *app) actCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.actCommand(control.Revoke, "OWNER DIGEST | --spki HEX|FILE", "Drop a key from the answers now", revokeHelp+"\n\n"+actHelp, revokeExample),
-		a.actCommand(control.Withdraw, "OWNER | --lineage NAME", "Answer a name without records, or give up a lineage that has vanished",
-			withdrawHelp+"\n\n"+actHelp, withdrawExample),
+		a.actCommand(control.Revoke, "OWNER DIGEST | --spki HEX|FILE", "Drop a key from the answers now",
+			revokeHelp+"\n\n"+actHelp, revokeExample),
+		a.actCommand(control.Withdraw, "OWNER | --lineage NAME",
+			"Answer a name without records, or give up a lineage that has vanished", withdrawHelp+"\n\n"+actHelp, withdrawExample),
 		a.actCommand(control.Restore, "OWNER [DIGEST] | --spki HEX|FILE | --lineage NAME", "Undo revoke or withdraw",
 			restoreHelp, restoreExample),
 	}
@@ -172,7 +173,8 @@ func (v *actVerb) digest() (string, error) {
 		return "", fail(exitUsage, "--spki: neither 64 hexadecimal digits nor a file with a key: %w", err)
 	}
 	if len(subjects) != 1 {
-		return "", fail(exitUsage, "--spki %s: it holds %d keys; name one by its digest, which `tlsactl records` prints", v.spki, len(subjects))
+		return "", fail(exitUsage, "--spki %s: it holds %d keys; name one by its digest, which `tlsactl records` prints",
+			v.spki, len(subjects))
 	}
 	spki, err := spkiDigest(subjects[0])
 	return hex.EncodeToString([]byte(spki)), err

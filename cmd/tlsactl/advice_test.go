@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -80,6 +81,33 @@ func TestAdviceOfTheServer(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestWhatAServerLackedIsRememberedAgainstTheAdvice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRollover(t)
+		r.ns[0].set(mailOwner, r.both()...)
+		state := filepath.Join(t.TempDir(), "state")
+		run := func() int {
+			a := newTestApp(nil, io.Discard, io.Discard, r.world)
+			a.dialAdvice = func(string) (advice, error) { return adviser{owner: counsel{known: true, from: r.start}}, nil }
+			return a.run(t.Context(), []string{"wait", "--control", "x", "--server", "192.0.2.1", "--server", "192.0.2.2",
+				"--at-most", "0", "--state", state, r.file})
+		}
+		if code := run(); code != exitNotYet {
+			t.Errorf("a server lacks it: exit %d", code)
+		}
+		r.ns[1].set(mailOwner, r.both()...)
+		time.Sleep(10 * time.Minute)
+		if code := run(); code != exitNotYet {
+			t.Errorf("ten minutes after a server lacked it: exit %d", code)
+		}
+		// Our own count would take ten minutes more.
+		time.Sleep(110 * time.Minute)
+		if code := run(); code != exitDone {
+			t.Errorf("two hours after a server lacked it: exit %d", code)
+		}
+	})
 }
 
 func TestSocketThatDoesNotAnswer(t *testing.T) {
@@ -169,12 +197,13 @@ func TestEveryViewMustBeReady(t *testing.T) {
 		blocks []*fakeBlock
 		want   counsel
 	}{
-		"both ready":      {[]*fakeBlock{ready, ready}, counsel{known: true, from: since, at: mailOwner}},
-		"one is young":    {[]*fakeBlock{young, ready}, counsel{known: true, from: next, at: mailOwner}},
-		"one lacks it":    {[]*fakeBlock{ready, lacks}, counsel{known: true, at: mailOwner, why: "it does not publish 3 1 1 abababababababab"}},
-		"one is no judge": {[]*fakeBlock{ready, elsewhere}, counsel{known: true, from: since, at: mailOwner}},
-		"none is":         {[]*fakeBlock{elsewhere}, counsel{at: mailOwner}},
-		"nobody knows it": {[]*fakeBlock{blockOf("_443._tcp.mail.example.org.")}, counsel{}},
+		"both ready":         {[]*fakeBlock{ready, ready}, counsel{known: true, from: since, at: mailOwner}},
+		"the other is young": {[]*fakeBlock{ready, young}, counsel{known: true, from: next, at: mailOwner}},
+		"one is young":       {[]*fakeBlock{young, ready}, counsel{known: true, from: next, at: mailOwner}},
+		"one lacks it":       {[]*fakeBlock{ready, lacks}, counsel{known: true, at: mailOwner, why: "it does not publish 3 1 1 abababababababab"}},
+		"one is no judge":    {[]*fakeBlock{ready, elsewhere}, counsel{known: true, from: since, at: mailOwner}},
+		"none is":            {[]*fakeBlock{elsewhere}, counsel{at: mailOwner}},
+		"nobody knows it":    {[]*fakeBlock{blockOf("_443._tcp.mail.example.org.")}, counsel{}},
 	} {
 		a, err := dialAdvice(serveControl(t, filepath.Join(socketDir(t), "s"), row.blocks...))
 		must(t, a, err)

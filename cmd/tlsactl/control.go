@@ -59,7 +59,8 @@ func dialControl(path string) (*control.Client, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fail(exitUnreachable, "control %s: %w: only the user and the group of the DNS server may use it", path, err)
 	case err != nil:
-		return nil, fail(exitUnreachable, "control %s: %w: does the server run, and does its Corefile say `control %s`?", path, err, path)
+		return nil, fail(exitUnreachable, "control %s: %w: does the server run, and does its Corefile say `control %s`?",
+			path, err, path)
 	}
 	return c, nil
 }

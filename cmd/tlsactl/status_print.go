@@ -151,7 +151,8 @@ func (p *statusPage) sentence(a control.Association) string {
 	case a.Unrecorded:
 		reason += ": it is published, but not Ready before the ledger has it"
 	case a.Ungated && a.UngatedUntil != nil:
-		reason += fmt.Sprintf(": it was installed too early, and clients may fail until %s (%s)", utc(*a.UngatedUntil), p.left(*a.UngatedUntil))
+		reason += fmt.Sprintf(": it was installed too early, and clients may fail until %s (%s)",
+			utc(*a.UngatedUntil), p.left(*a.UngatedUntil))
 	case a.Ungated:
 		reason += ": it was installed too early, and clients may fail"
 	case a.State == "published" && a.NextAt != nil:

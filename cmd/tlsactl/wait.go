@@ -89,7 +89,8 @@ func (f *waitFlags) waiter(a *app, wishes []wish, r *reporter) (*waiter, error) 
 	}
 	w := &waiter{
 		x: a.dns, now: a.now, finder: find, tracker: newTracker(wishes, f.insecure), every: f.every.Duration,
-		atMost: f.atMost.Duration, progress: r.show, tick: r.tick(), talk: a.talk, save: func() error { return nil }, sources: make(map[string]string),
+		atMost: f.atMost.Duration, progress: r.show, tick: r.tick(), talk: a.talk, save: func() error { return nil },
+		sources: make(map[string]string),
 	}
 	if f.hold.set {
 		w.hold = &f.hold.Duration

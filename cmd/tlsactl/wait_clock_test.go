@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +62,13 @@ func TestClockThatIsSetForwardShortensNothing(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestBootClockOfLinux(t *testing.T) {
+	boot, up := sinceBoot()
+	if again, later := sinceBoot(); runtime.GOOS == "linux" && (len(boot) != 36 || again != boot || up <= 0 || later < up) {
+		t.Errorf("%q %s, then %q %s", boot, up, again, later)
 	}
 }
 

@@ -58,7 +58,10 @@ func sameWishes(a, b []wishJSON) bool {
 }
 
 func (t *tracker) encode(start moment) ([]byte, error) {
-	doc := stateJSON{Version: stateVersion, Start: momentJSON{start.wall.UTC().Round(0), start.boot, start.up.Seconds()}, Wishes: describe(t.wishes), Without: inSeconds(t.without), With: inSeconds(t.with)}
+	doc := stateJSON{
+		Version: stateVersion, Start: momentJSON{start.wall.UTC().Round(0), start.boot, start.up.Seconds()},
+		Wishes: describe(t.wishes), Without: inSeconds(t.without), With: inSeconds(t.with),
+	}
 	for p, tr := range t.tracks {
 		doc.Points = append(doc.Points, pointJSON{p, start.inFrame(tr.since), start.inFrame(tr.lacked), tr.alias})
 	}
