@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/coredns-tlsa/coredns-tlsa/cmd/tlsactl/internal/probe"
 )
 
 // An app is what the verbs see of the world.
@@ -22,9 +24,11 @@ type app struct {
 	now            func() time.Time
 	dns            exchanger
 	resolvers      func() ([]string, error)                                          // of the system, with their ports
-	dial           func(ctx context.Context, network, addr string) (net.Conn, error) // for --from
-	// dialAdvice opens the control socket of a DNS server; while nil, there is no flag --control.
+	dial           func(ctx context.Context, network, addr string) (net.Conn, error) // for --from and check
+	// dialAdvice opens the control socket of a DNS server.
 	dialAdvice func(path string) (advice, error)
+	sinceBoot  func() (boot string, up time.Duration) // a clock that nobody sets; empty: there is none
+	terminal   func() bool                            // a person can be asked
 	// atStep is called before each step of an installation; tests stop there.
 	atStep func(step string)
 }
@@ -34,9 +38,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{
 		stdin: os.Stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, now: time.Now,
 		dns: network{}, resolvers: systemResolvers, dial: new(net.Dialer).DialContext, atStep: func(string) {},
+		sinceBoot: sinceBoot, dialAdvice: dialAdvice, terminal: isTerminal,
 	}
 	return a.run(ctx, args)
 }
+
+func systemResolvers() ([]string, error) { return probe.SystemResolvers("/etc/resolv.conf") }
 
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.command()
@@ -58,9 +65,10 @@ func (a *app) run(ctx context.Context, args []string) int {
 
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "tlsactl",
-		Short:         "TLSA records: print them, wait for them, install certificates by them",
-		Long:          "tlsactl prints TLSA records and installs certificates only when every cache has them.\n\n" + exitHelp,
+		Use:   "tlsactl",
+		Short: "TLSA records: print them, wait for them, install certificates by them",
+		Long: "tlsactl prints TLSA records, installs certificates only when every cache has them, checks live services,\n" +
+			"and speaks to the DNS server over its control socket.\n\n" + exitHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
@@ -76,7 +84,12 @@ func (a *app) command() *cobra.Command {
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), newCheck())
+	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), a.checkCommand(), a.statusCommand())
+	root.AddCommand(a.actCommands()...)
+	root.AddCommand(a.manCommand())
+	for _, cmd := range root.Commands() {
+		suggest(cmd)
+	}
 	root.SetFlagErrorFunc(flagError)
 	return root
 }

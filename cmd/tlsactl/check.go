@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -42,30 +41,31 @@ const overall = 5 * time.Minute
 
 // checkFlags are as they were written.
 type checkFlags struct {
+	app                                   *app
 	resolver, at, output, protocol, roots string
 	mx                                    bool
 	timeout                               time.Duration
 }
 
-func newCheck() *cobra.Command {
-	var f checkFlags
+func (a *app) checkCommand() *cobra.Command {
+	f := checkFlags{app: a}
 	cmd := &cobra.Command{
 		Use:     "check [--resolver ADDR:PORT] [--mx] [--at TIME] [-o text|json|nagios] HOST[:PORT] | DOMAIN",
 		Short:   "See a live service as a DANE client does",
 		Long:    checkHelp,
 		Example: checkExample,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, o, err := f.read(cmd, args, time.Now())
+			t, o, err := f.read(args)
 			switch {
 			case err != nil && f.output == "nagios":
-				fmt.Fprintf(cmd.OutOrStdout(), "DANE UNKNOWN - %s\n", harmless(err.Error()))
+				fmt.Fprintf(a.stdout, "DANE UNKNOWN - %s\n", harmless(err.Error()))
 				return &failure{nagiosUnknown, err}
 			case err != nil:
 				return &failure{exitUsage, err}
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), overall)
 			defer cancel()
-			return f.print(cmd.OutOrStdout(), probe.Check(ctx, t, o))
+			return f.print(a.stdout, probe.Check(ctx, t, o))
 		},
 	}
 	flags := cmd.Flags()
@@ -80,7 +80,7 @@ func newCheck() *cobra.Command {
 }
 
 // read makes sense of flags and arguments. Its errors are those of usage.
-func (f *checkFlags) read(cmd *cobra.Command, args []string, now time.Time) (t probe.Target, o probe.Options, err error) {
+func (f *checkFlags) read(args []string) (t probe.Target, o probe.Options, err error) {
 	if !slices.Contains([]string{"text", "json", "nagios"}, f.output) {
 		return t, o, fmt.Errorf("unknown output %q: want text, json or nagios", f.output)
 	}
@@ -93,19 +93,19 @@ func (f *checkFlags) read(cmd *cobra.Command, args []string, now time.Time) (t p
 	if t, err = probe.ParseTarget(args[0], f.mx, f.protocol); err != nil {
 		return t, o, err
 	}
-	o = probe.Options{Dial: new(net.Dialer).DialContext, Timeout: f.timeout}
-	if o.At, err = moment(f.at, now); err != nil {
+	o = probe.Options{Dial: f.app.dial, Timeout: f.timeout}
+	if o.At, err = momentOf(f.at, f.app.now()); err != nil {
 		return t, o, err
 	}
 	if o.Roots, err = rootsOf(f.roots); err != nil {
 		return t, o, err
 	}
-	o.Resolver, err = f.dns(cmd.ErrOrStderr())
+	o.Resolver, err = f.dns()
 	return t, o, err
 }
 
 // dns gives the resolver, and warns of one that is far away.
-func (f *checkFlags) dns(stderr io.Writer) (*probe.DNS, error) {
+func (f *checkFlags) dns() (*probe.DNS, error) {
 	const tryFor = 5 * time.Second
 	var addrs []string
 	if f.resolver != "" {
@@ -120,20 +120,20 @@ func (f *checkFlags) dns(stderr io.Writer) (*probe.DNS, error) {
 		addrs = []string{addr.String()}
 	} else {
 		var err error
-		if addrs, err = probe.SystemResolvers("/etc/resolv.conf"); err != nil {
+		if addrs, err = f.app.resolvers(); err != nil {
 			return nil, err
 		}
 	}
 	for _, a := range addrs {
 		if addr, err := netip.ParseAddrPort(a); (err != nil || !addr.Addr().IsLoopback()) && f.output != "nagios" {
-			fmt.Fprintf(stderr, "The resolver %s is not on this host: its AD bit can be forged on the way (RFC 4035 4.9.3).\n", a)
+			f.app.talk("The resolver %s is not on this host: its AD bit can be forged on the way (RFC 4035 4.9.3).", a)
 		}
 	}
-	return &probe.DNS{Addrs: addrs, Timeout: tryFor}, nil
+	return &probe.DNS{Addrs: addrs, Timeout: tryFor, Exchange: f.app.dns.exchange}, nil
 }
 
-// moment reads --at.
-func moment(text string, now time.Time) (time.Time, error) {
+// momentOf reads --at.
+func momentOf(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return now.UTC(), nil
 	}

@@ -169,12 +169,12 @@ func TestMomentsOfAt(t *testing.T) {
 		"2026-12-31T12:00:00Z":      time.Date(2026, 12, 31, 12, 0, 0, 0, time.UTC),
 		"2026-12-31T12:00:00+02:00": time.Date(2026, 12, 31, 10, 0, 0, 0, time.UTC),
 	} {
-		if got, err := moment(text, now); err != nil || !got.Equal(want) {
+		if got, err := momentOf(text, now); err != nil || !got.Equal(want) {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"tomorrow", "+", "+-1h", "72h", "2026-13-01"} {
-		if got, err := moment(text, now); err == nil {
+		if got, err := momentOf(text, now); err == nil {
 			t.Errorf("%q is taken for %v", text, got)
 		}
 	}

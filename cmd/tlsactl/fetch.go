@@ -12,12 +12,14 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/coredns-tlsa/coredns-tlsa/cmd/tlsactl/internal/starttls"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 )
 
 // A fetching is the choice of a running server to take the chain from.
 type fetching struct {
-	from, protocol, name string
+	from, starttls, name string
+	protocol             starttls.Protocol
 	timeout              duration
 	dial                 func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -25,7 +27,7 @@ type fetching struct {
 func (f *fetching) register(flags *pflag.FlagSet) {
 	f.timeout.Duration = 10 * time.Second
 	flags.StringVar(&f.from, "from", "", "take the chain that the server at `HOST:PORT` sends")
-	flags.StringVar(&f.protocol, "starttls", "", "with --from: start TLS by `PROTOCOL`: "+strings.Join(protocols(), ", "))
+	flags.StringVar(&f.starttls, "starttls", "", "with --from: start TLS by `PROTOCOL`: "+strings.Join(starttls.Names(), ", "))
 	flags.StringVar(&f.name, "servername", "",
 		"with --from: `NAME` to ask the server for (default: its HOST); for XMPP the domain")
 	flags.Var(&f.timeout, "timeout", "with --from: the longest one connection may take")
@@ -33,7 +35,7 @@ func (f *fetching) register(flags *pflag.FlagSet) {
 
 func (f *fetching) check() error {
 	if f.from == "" {
-		if f.protocol != "" || f.name != "" {
+		if f.starttls != "" || f.name != "" {
 			return fail(exitUsage, "--starttls and --servername need --from HOST:PORT")
 		}
 		return nil
@@ -42,8 +44,11 @@ func (f *fetching) check() error {
 	if err != nil || host == "" || !isPort(port) {
 		return fail(exitUsage, "--from %q: want HOST:PORT, such as mail.example.org:25 or [2001:db8::1]:25", f.from)
 	}
-	if _, known := preambles()[f.protocol]; f.protocol != "" && !known {
-		return fail(exitUsage, "--starttls %q: want one of %s", f.protocol, strings.Join(protocols(), ", "))
+	f.protocol = starttls.Direct
+	if f.starttls != "" {
+		if f.protocol, err = starttls.Parse(f.starttls); err != nil {
+			return fail(exitUsage, "--starttls: %w", err)
+		}
 	}
 	if f.name == "" {
 		f.name = strings.TrimSuffix(host, ".")
@@ -120,10 +125,8 @@ func (f *fetching) chain(ctx context.Context, config *tls.Config) ([]*dane.Certi
 	}
 	stop := context.AfterFunc(parent, func() { conn.Close() })
 	defer stop()
-	if f.protocol != "" {
-		if err := startTLS(conn, f.protocol, f.name); err != nil {
-			return nil, err
-		}
+	if err := starttls.Start(conn, f.protocol, f.name); err != nil {
+		return nil, err
 	}
 	return f.handshake(ctx, conn, config)
 }

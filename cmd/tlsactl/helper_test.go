@@ -41,6 +41,8 @@ func newTestApp(stdin io.Reader, stdout, stderr io.Writer, x exchanger) *app {
 		stdin: stdin, stdout: stdout, stderr: stderr, getenv: func(string) string { return "" }, now: time.Now, dns: x,
 		resolvers: func() ([]string, error) { return []string{"203.0.113.53:53"}, nil },
 		dial:      new(net.Dialer).DialContext, atStep: func(string) {},
+		sinceBoot:  func() (string, time.Duration) { return "", 0 }, // in a bubble there is no other clock
+		dialAdvice: dialAdvice, terminal: func() bool { return false },
 	}
 }
 
@@ -136,7 +138,11 @@ type authority struct {
 	dead    bool // no answer over UDP
 	expired bool // signatures are out of date
 	wrong   bool // answers are to another question
-	rrs     map[string][]dns.RR
+	// validates is for a resolver: the answers have the AD bit.
+	validates bool
+	// ahead is how far the clock of its signatures is ahead.
+	ahead time.Duration
+	rrs   map[string][]dns.RR
 }
 
 func (z *authority) set(owner string, rrs ...dns.RR) {
@@ -165,7 +171,7 @@ func (z *authority) reply(q *dns.Msg, transport string) *dns.Msg {
 	}
 	m := new(dns.Msg)
 	m.SetReply(q)
-	m.Authoritative = !z.lame
+	m.Authoritative, m.AuthenticatedData = !z.lame, z.validates
 	if z.cut && transport == "udp" {
 		m.Truncated = true
 		return m
@@ -222,7 +228,7 @@ func (z *authority) withSignature(rrset []dns.RR) []dns.RR {
 		return rrset
 	}
 	h := rrset[0].Header()
-	from, until := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	from, until := time.Now().Add(z.ahead-time.Hour), time.Now().Add(z.ahead+time.Hour)
 	if z.expired {
 		from, until = from.Add(-48*time.Hour), until.Add(-48*time.Hour)
 	}

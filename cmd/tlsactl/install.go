@@ -48,7 +48,7 @@ func (a *app) installCommand() *cobra.Command {
 		Args:    exactly(2, "FROM and TO"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return v.install(cmd.Context(), args[0], args[1]) },
 	}
-	v.flags.register(cmd.Flags(), a.dialAdvice != nil)
+	v.flags.register(cmd.Flags())
 	cmd.Flags().BoolVar(&v.wait, "wait", false, "wait until it is safe, for --at-most")
 	cmd.Flags().StringVar(&v.run, "run", "", "`CMD` for sh -c when the files are in place")
 	return cmd

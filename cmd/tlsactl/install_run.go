@@ -155,7 +155,7 @@ func (i *installation) oldIsPublished(ctx context.Context, s swap) error {
 		return err
 	}
 	flags := i.flags
-	flags.state, flags.control, flags.atMost.Duration = "", "", 0
+	flags.state, flags.atMost.Duration = "", 0
 	w, err := flags.waiter(i.app, wishes, newReporter(i.app.stderr, i.app.now))
 	if err != nil {
 		return err

@@ -28,6 +28,7 @@ func child() {
 	at, _ := strconv.Atoi(os.Getenv(stopEnv))
 	steps := 0
 	a := newTestApp(os.Stdin, os.Stdout, os.Stderr, network{})
+	a.getenv = os.Getenv
 	a.atStep = func(string) {
 		if steps++; steps == at {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -45,11 +46,17 @@ func TestScripts(t *testing.T) {
 			server := serve(t, &authority{apex: "example.org.", ttl: time.Hour, signed: true})
 			env.Setenv("DNS", server.addr)
 			env.Values["dns"] = server.authority
+			env.Setenv("CONTROL", filepath.Join(socketDir(t), "s"))
+			env.Values["control"] = &fakeBlock{}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"cert":    scriptCert,
 			"publish": scriptPublish,
+			"control": func(ts *testscript.TestScript, _ bool, args []string) { scriptControl(t, ts, args) },
+			"knows":   func(ts *testscript.TestScript, _ bool, args []string) { scriptKnows(t, ts, args) },
+			"refuse":  scriptRefuse,
+			"acted":   scriptActed,
 			"sign":    scriptSign,
 			"exits":   scriptExits,
 			"mode":    scriptMode,

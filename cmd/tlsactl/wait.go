@@ -27,7 +27,7 @@ type waitFlags struct {
 	output         choice
 }
 
-func (f *waitFlags) register(flags *pflag.FlagSet, hasControl bool) {
+func (f *waitFlags) register(flags *pflag.FlagSet) {
 	f.naming.register(flags)
 	f.combining.register(flags)
 	flags.StringArrayVar(&f.servers, "server", nil, "ask this server, `ADDR:PORT`, instead of all of the zone's; repeatable")
@@ -41,9 +41,8 @@ func (f *waitFlags) register(flags *pflag.FlagSet, hasControl bool) {
 	flags.Var(&f.every, "every", "time between rounds of questions")
 	flags.StringVar(&f.state, "state", "", "keep what was seen in `FILE`, so that a later run goes on")
 	flags.BoolVar(&f.insecure, "insecure", false, "accept answers without a signature")
-	if hasControl {
-		flags.StringVar(&f.control, "control", "", "control socket of the DNS server at `PATH` (default $TLSACTL_CONTROL)")
-	}
+	flags.StringVar(&f.control, "control", "", "believe the DNS server at the control socket `PATH` since when caches have what it\n"+
+		"publishes (default $"+controlEnv+")")
 	f.output = choice{"text", []string{"text", "json"}}
 	flags.VarP(&f.output, "output", "o", "output format: text, json")
 }
@@ -54,6 +53,8 @@ func (f *waitFlags) check() error {
 		return fail(exitUsage, "-4 and -6 together leave no server to ask")
 	case len(f.servers) > 0 && (f.resolver != "" || f.only4 || f.only6):
 		return fail(exitUsage, "--server names the servers: --resolver, -4 and -6 are for finding them")
+	case f.control != "" && f.hold.set:
+		return fail(exitUsage, "--hold is for counting from what the servers show, --control for the DNS server's own count: drop one")
 	case f.every.Duration <= 0:
 		return fail(exitUsage, "--every must be more than 0")
 	}
@@ -83,20 +84,19 @@ func (f *waitFlags) waiter(a *app, wishes []wish, r *reporter) (*waiter, error) 
 	if f.resolver == "" && len(f.servers) == 0 {
 		var err error
 		if find.resolvers, err = a.resolvers(); err != nil {
-			return nil, fail(exitUsage, "no system resolver: %w: use --resolver or --server", err)
+			return nil, fail(exitUsage, "%w, or the servers with --server", err)
 		}
 	}
 	w := &waiter{
 		x: a.dns, now: a.now, finder: find, tracker: newTracker(wishes, f.insecure), every: f.every.Duration,
 		atMost: f.atMost.Duration, progress: r.show, tick: r.tick(), talk: a.talk, save: func() error { return nil },
+		sources: make(map[string]string),
 	}
 	if f.hold.set {
 		w.hold = &f.hold.Duration
 	}
-	if err := f.keep(a, w); err != nil {
-		return nil, err
-	}
-	return w, f.consult(a, w)
+	w.consult = func() error { return f.consult(a, w) }
+	return w, f.keep(a, w)
 }
 
 // keep loads the state file and has it written after each round that changed something.
@@ -104,33 +104,18 @@ func (f *waitFlags) keep(a *app, w *waiter) error {
 	if f.state == "" {
 		return nil
 	}
-	if err := a.loadState(f.state, w.tracker); err != nil {
+	start := a.moment()
+	if err := a.loadState(f.state, w.tracker, start); err != nil {
 		return err
 	}
 	var last []byte
 	w.save = func() error {
-		data, err := w.tracker.encode()
+		data, err := w.tracker.encode(start)
 		if err != nil || bytes.Equal(data, last) {
 			return err
 		}
 		last = data
 		return writeAtomic(f.state, data, 0o644)
-	}
-	return nil
-}
-
-// consult opens the control socket, if one is named.
-func (f *waitFlags) consult(a *app, w *waiter) error {
-	path := f.control
-	if path == "" {
-		path = a.getenv("TLSACTL_CONTROL")
-	}
-	if path == "" || a.dialAdvice == nil {
-		return nil
-	}
-	var err error
-	if w.advice, err = a.dialAdvice(path); err != nil {
-		return fail(exitUnreachable, "control socket %s: %w", path, err)
 	}
 	return nil
 }
@@ -159,6 +144,11 @@ It ends with 3 when --at-most is over, with 5 if a server could not be asked the
 when an answer is not signed, and with 6 when FILE holds another key or OWNER another record than at
 the start.
 
+With --control the DNS server's own count goes before that: a key that it published hours ago is safe at
+once. Every server must show the records all the same, one that was seen without them counts from then,
+and what the DNS server calls unsafe, at any name of the certificate, is not safe. If the socket does not
+answer, that is 5; if $TLSACTL_CONTROL names it, a warning, and wait counts by itself.
+
 With --state a later run goes on counting; what happened in between is judged by what the servers
 show before and after.`
 
@@ -176,7 +166,7 @@ func (a *app) waitCommand() *cobra.Command {
 		Args:    exactly(1, "one FILE or OWNER"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.wait(cmd.Context(), f, args[0]) },
 	}
-	f.register(cmd.Flags(), a.dialAdvice != nil)
+	f.register(cmd.Flags())
 	f.source.register(cmd.Flags())
 	return cmd
 }

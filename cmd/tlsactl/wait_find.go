@@ -15,7 +15,6 @@ import (
 const (
 	maxAliases = 8               // CNAMEs in a row
 	findEvery  = 5 * time.Minute // how long a list of servers is used
-	resolvConf = "/etc/resolv.conf"
 )
 
 // A finder finds the addresses of every server of the zone that a name is in.
@@ -151,17 +150,4 @@ func (f *finder) resolve(ctx context.Context, name string, qtype uint16) (*dns.M
 		err = fmt.Errorf("resolver %s, %s %s: %w", addr, name, dns.TypeToString[qtype], err)
 	}
 	return nil, err
-}
-
-// systemResolvers are those of resolv.conf.
-func systemResolvers() ([]string, error) {
-	conf, err := dns.ClientConfigFromFile(resolvConf)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, server := range conf.Servers {
-		out = append(out, net.JoinHostPort(server, conf.Port))
-	}
-	return out, nil
 }

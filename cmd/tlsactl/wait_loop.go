@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -55,16 +56,25 @@ type waiter struct {
 	every    time.Duration  // between rounds
 	atMost   time.Duration
 	reread   func() ([]wish, error) // what the file wants now; nil if it cannot change
+	consult  func() error           // opens advice before the first round; nil: there is none
 	advice   advice                 // nil: none
+	sources  map[string]string      // whose word the time of each owner is
 	save     func() error
 	progress func(verdict)
 	tick     time.Duration // between calls of progress; 0: once a round
 	talk     func(format string, args ...any)
 	warned   string // the last warning about the file
+	// complaint is the last one about the control socket.
+	complaint string
 }
 
 // wait gives the final verdict; the error is that of ctx or of the state file.
 func (w *waiter) wait(ctx context.Context) (verdict, error) {
+	if w.consult != nil {
+		if err := w.consult(); err != nil {
+			return verdict{}, err
+		}
+	}
 	end := w.now().Add(w.atMost)
 	for {
 		start := w.now()
@@ -193,12 +203,14 @@ func (w *waiter) lookAt(ctx context.Context, owner, name string, servers []strin
 // judge tells what follows from the tracks.
 func (w *waiter) judge(ctx context.Context, start time.Time) verdict {
 	v := verdict{word: verdictNotYet}
+	held := ""
 	for _, wish := range w.tracker.wishes {
-		at, ok := w.ready(ctx, wish)
+		at, ok, why := w.ready(ctx, wish)
 		if !ok {
 			v.at = time.Time{}
 			break
 		}
+		held = cmp.Or(held, why)
 		if at.After(v.at) {
 			v.at = at
 		}
@@ -216,30 +228,22 @@ func (w *waiter) judge(ctx context.Context, start time.Time) verdict {
 			return verdict{verdictNotYet, reason, time.Time{}}
 		}
 	}
+	at, why := w.elsewhere(ctx)
+	if held = cmp.Or(held, why); held != "" {
+		return verdict{verdictNotYet, held, time.Time{}}
+	}
+	if !v.at.IsZero() && at.After(v.at) {
+		v.at = at
+	}
 	// With --hold 0 one look is enough.
 	isOnce := w.hold != nil && *w.hold == 0
 	if !v.at.IsZero() && (isOnce || !start.Before(v.at)) {
 		v.word = verdictSafe
-		v.reason = "every server shows it, and every cache has it since " + stamp(v.at)
+		v.reason = "every server shows it, and every cache has it since " + stamp(v.at) + w.source()
 		return v
 	}
-	v.reason = "every server shows it; caches may lack it until " + stamp(v.at)
+	v.reason = "every server shows it; caches may lack it until " + stamp(v.at) + w.source()
 	return v
-}
-
-func (w *waiter) ready(ctx context.Context, wish wish) (time.Time, bool) {
-	own, ok := w.tracker.ready(wish.owner, w.hold)
-	if !ok || w.advice == nil {
-		return own, ok
-	}
-	at, known, err := w.advice.ready(ctx, wish.owner, wish.associations)
-	if err != nil {
-		w.talk("warning: control socket: %v: counting from what the servers show", err)
-	}
-	if err != nil || !known {
-		return own, ok
-	}
-	return at, true
 }
 
 // stamp writes a time up to the second that is not before it.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -390,44 +388,6 @@ func resolver(zones map[string][]string, aliases map[string]string) *authority {
 		z.set(name, &dns.CNAME{Hdr: dns.RR_Header{Rrtype: dns.TypeCNAME}, Target: target})
 	}
 	return z
-}
-
-// adviser is a control socket that knows when an owner is ready.
-type adviser struct {
-	from time.Time
-	err  error
-}
-
-func (a adviser) ready(context.Context, string, []dane.Association) (time.Time, bool, error) {
-	return a.from, !a.from.IsZero(), a.err
-}
-
-func TestAdviceOfTheServerIsFasterThanCounting(t *testing.T) {
-	for claim, row := range map[string]struct {
-		shown time.Duration // when the second server shows it
-		tell  func(start time.Time) adviser
-		after time.Duration
-	}{
-		"it was published long ago":        {0, func(start time.Time) adviser { return adviser{from: start.Add(-time.Minute)} }, 0},
-		"it will be ready soon":            {0, func(start time.Time) adviser { return adviser{from: start.Add(7 * time.Minute)} }, 7 * time.Minute},
-		"every server must show it, still": {time.Hour, func(start time.Time) adviser { return adviser{from: start} }, time.Hour},
-		"it knows nothing":                 {0, func(time.Time) adviser { return adviser{} }, 2 * time.Hour},
-		"it fails":                         {0, func(time.Time) adviser { return adviser{err: errors.New("gone")} }, 2 * time.Hour},
-	} {
-		t.Run(claim, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRollover(t)
-				r.ns[0].set(mailOwner, r.both()...)
-				r.at(row.shown, func() { r.ns[1].set(mailOwner, r.both()...) })
-				synctest.Wait()
-				var out, talk bytes.Buffer
-				a := newTestApp(nil, &out, &talk, r.world)
-				a.dialAdvice = func(string) (advice, error) { return row.tell(r.start), nil }
-				code := a.run(t.Context(), []string{"wait", "--control", "x", "--server", "192.0.2.1", "--server", "192.0.2.2", r.file})
-				outcome{code, time.Since(r.start), out.String(), talk.String()}.want(t, exitDone, row.after, "")
-			})
-		})
-	}
 }
 
 func TestProgressIsOneLineForEachChange(t *testing.T) {

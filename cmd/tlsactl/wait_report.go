@@ -78,7 +78,9 @@ type verdictJSON struct {
 	SafeAt  *time.Time     `json:"safe_at,omitempty"`
 	Wanted  []wishJSON     `json:"wanted"`
 	Hold    map[string]int `json:"hold_seconds"`
-	Servers []serverJSON   `json:"servers"`
+	// By tells for each owner whose word its time is: the control socket's, or counted from what the servers show.
+	By      map[string]string `json:"safe_by"`
+	Servers []serverJSON      `json:"servers"`
 }
 
 type serverJSON struct {
@@ -91,7 +93,7 @@ type serverJSON struct {
 func (w *waiter) document(v verdict) verdictJSON {
 	doc := verdictJSON{
 		Version: 1, Verdict: v.word, Exit: v.code(), Reason: v.reason,
-		SafeAt: timeOrNil(v.at), Wanted: describe(w.tracker.wishes), Hold: make(map[string]int),
+		SafeAt: timeOrNil(v.at), Wanted: describe(w.tracker.wishes), Hold: make(map[string]int), By: w.sources,
 	}
 	for _, wish := range w.tracker.wishes {
 		doc.Hold[wish.owner] = int(w.tracker.hold(wish.owner, w.hold).Seconds())

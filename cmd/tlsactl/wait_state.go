@@ -18,6 +18,7 @@ const stateVersion = 1
 
 type stateJSON struct {
 	Version int              `json:"version"`
+	Start   momentJSON       `json:"start"` // of the run that wrote it; its times are by the wall clock of then
 	Wishes  []wishJSON       `json:"wishes"`
 	Points  []pointJSON      `json:"points"`
 	Without map[string]int64 `json:"ttl_without"` // seconds
@@ -32,8 +33,9 @@ type wishJSON struct {
 
 type pointJSON struct {
 	point
-	Since time.Time `json:"since,omitzero"`
-	Alias string    `json:"alias,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+	Lacked time.Time `json:"lacked,omitzero"`
+	Alias  string    `json:"alias,omitempty"`
 }
 
 func describe(wishes []wish) []wishJSON {
@@ -55,10 +57,13 @@ func sameWishes(a, b []wishJSON) bool {
 	})
 }
 
-func (t *tracker) encode() ([]byte, error) {
-	doc := stateJSON{Version: stateVersion, Wishes: describe(t.wishes), Without: inSeconds(t.without), With: inSeconds(t.with)}
+func (t *tracker) encode(start moment) ([]byte, error) {
+	doc := stateJSON{
+		Version: stateVersion, Start: momentJSON{start.wall.UTC().Round(0), start.boot, start.up.Seconds()},
+		Wishes: describe(t.wishes), Without: inSeconds(t.without), With: inSeconds(t.with),
+	}
 	for p, tr := range t.tracks {
-		doc.Points = append(doc.Points, pointJSON{p, tr.since.UTC().Round(0), tr.alias})
+		doc.Points = append(doc.Points, pointJSON{p, start.inFrame(tr.since), start.inFrame(tr.lacked), tr.alias})
 	}
 	slices.SortFunc(doc.Points, func(a, b pointJSON) int {
 		return compareAll(0, a.Owner, b.Owner, a.Name, b.Name, a.Server, b.Server)
@@ -87,8 +92,9 @@ func inSeconds(m map[string]time.Duration) map[string]int64 {
 var errState = errors.New("not a state file of this version")
 
 // restore takes over what an earlier run saw. Nothing is taken from a file about other keys: false. Times that lie in
-// the future are for observe, which counts from the next sighting then: a wrong clock may cost time, never safety.
-func (t *tracker) restore(data []byte, now time.Time) (bool, error) {
+// the future are for observe, which counts from the next sighting then, and a wall clock that was set forward since is seen by
+// the other one: a wrong clock may cost time, never safety.
+func (t *tracker) restore(data []byte, now moment) (bool, error) {
 	var doc stateJSON
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return false, fmt.Errorf("%w: %w", errState, err)
@@ -104,11 +110,14 @@ func (t *tracker) restore(data []byte, now time.Time) (bool, error) {
 		return false, nil
 	}
 	t.wishes = adopted
+	jumped := now.jumped(doc.Start)
 	for _, p := range doc.Points {
-		if !p.Since.IsZero() {
-			p.Since = now.Add(p.Since.Sub(now)) // from here on by the monotonic clock
+		for _, at := range []*time.Time{&p.Since, &p.Lacked} {
+			if !at.IsZero() {
+				*at = now.wall.Add(at.Add(jumped).Sub(now.wall)) // from here on by the monotonic clock
+			}
 		}
-		t.tracks[p.point] = track{status: silent, why: "it has not been asked yet", since: p.Since, alias: p.Alias}
+		t.tracks[p.point] = track{status: silent, why: "it has not been asked yet", since: p.Since, lacked: p.Lacked, alias: p.Alias}
 	}
 	for owner, ttl := range doc.Without {
 		t.without[owner] = time.Duration(ttl) * time.Second
@@ -147,7 +156,7 @@ func (t *tracker) readopted(stored []wishJSON) ([]wish, error) {
 }
 
 // loadState reads the state file, if there is one. What cannot be used is set aside whole, and counting begins anew.
-func (a *app) loadState(path string, t *tracker) error {
+func (a *app) loadState(path string, t *tracker, now moment) error {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -155,7 +164,7 @@ func (a *app) loadState(path string, t *tracker) error {
 	if err != nil {
 		return fail(exitUsage, "state file: %w", err)
 	}
-	taken, err := t.restore(data, a.now())
+	taken, err := t.restore(data, now)
 	switch {
 	case errors.Is(err, errState):
 		aside := path + ".unreadable"

@@ -74,6 +74,7 @@ type track struct {
 	status status
 	why    string
 	since  time.Time // of its first sighting of the whole wish after the last one without; zero if it lacks it
+	lacked time.Time // of its last sighting without the whole wish; zero: there was none
 	alias  string
 }
 
@@ -108,7 +109,10 @@ func (t *tracker) observe(round []sighting) {
 		}
 		old := t.tracks[s.point]
 		status, why := judge(s, *t.wish(s.Owner), t.insecure)
-		now := track{status: status, why: why}
+		now := track{status: status, why: why, lacked: old.lacked}
+		if now.lacked.After(s.at) {
+			now.lacked = s.at
+		}
 		switch status {
 		case shows:
 			now.since, now.alias = s.at, s.alias
@@ -120,6 +124,9 @@ func (t *tracker) observe(round []sighting) {
 			now.since, now.alias = old.since, old.alias
 		default:
 			t.without[s.Owner] = max(t.without[s.Owner], s.ttl)
+			if len(t.wish(s.Owner).associations) > 0 {
+				now.lacked = s.at
+			}
 		}
 		next[s.point] = now
 	}
@@ -188,6 +195,29 @@ func (t *tracker) ready(owner string, override *time.Duration) (time.Time, bool)
 		}
 	}
 	return last.Add(t.hold(owner, override)), !last.IsZero()
+}
+
+// lackedUntil is until when a cache may hold an RRset without the wish that a server was seen with; zero where none was.
+func (t *tracker) lackedUntil(owner string, override *time.Duration) time.Time {
+	var last time.Time
+	for p, tr := range t.tracks {
+		if until := tr.lacked.Add(t.hold(owner, override)); p.Owner == owner && !tr.lacked.IsZero() && until.After(last) {
+			last = until
+		}
+	}
+	return last
+}
+
+// subjects are the keys of the wishes, each once.
+func (t *tracker) subjects() (all []subject) {
+	for _, w := range t.wishes {
+		for _, s := range w.subjects {
+			if !slices.ContainsFunc(all, func(o subject) bool { return o.Material == s.Material }) {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
 }
 
 // points gives the points in a fixed order, the ones that keep us waiting first.

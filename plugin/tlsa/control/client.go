@@ -61,6 +61,13 @@ func (c *Client) Status(ctx context.Context, owner string) (*Status, error) {
 	return &s, nil
 }
 
+// Document is Status with the document as the server has written it, with fields that this program may not know.
+func (c *Client) Document(ctx context.Context, owner string) (json.RawMessage, error) {
+	var document json.RawMessage
+	err := c.do(ctx, http.MethodGet, "/v1/status?"+url.Values{"owner": {owner}}.Encode(), nil, &document)
+	return document, err
+}
+
 // Safe asks whether a certificate or bare key is safe to install. Errors: *Error, ErrUnreachable, ErrVersion.
 func (c *Client) Safe(ctx context.Context, cert Certificate) (*Safety, error) {
 	q := url.Values{"spki": {hex.EncodeToString([]byte(cert.SPKI))}, "name": cert.Names}

@@ -48,6 +48,8 @@ type Resolver interface {
 type DNS struct {
 	Addrs   []string      // ADDR:PORT
 	Timeout time.Duration // for one try
+	// Exchange sends a query over "udp" or "tcp"; nil: over the network.
+	Exchange func(ctx context.Context, q *dns.Msg, transport, addr string) (*dns.Msg, error)
 }
 
 // SystemResolvers gives the resolvers of the system, from a file like /etc/resolv.conf.
@@ -95,11 +97,9 @@ func (d *DNS) exchange(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
 	for range tries {
 		for _, addr := range d.Addrs {
 			var r *dns.Msg
-			client := dns.Client{Net: "udp", Timeout: d.Timeout}
-			r, _, err = client.ExchangeContext(ctx, q, addr)
+			r, err = d.send(ctx, q, "udp", addr)
 			if err == nil && r.Truncated {
-				client.Net = "tcp"
-				r, _, err = client.ExchangeContext(ctx, q, addr)
+				r, err = d.send(ctx, q, "tcp", addr)
 			}
 			if err == nil {
 				return r, nil
@@ -107,6 +107,17 @@ func (d *DNS) exchange(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
 		}
 	}
 	return nil, err
+}
+
+func (d *DNS) send(ctx context.Context, q *dns.Msg, transport, addr string) (*dns.Msg, error) {
+	if d.Exchange != nil {
+		ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+		defer cancel()
+		return d.Exchange(ctx, q, transport, addr)
+	}
+	client := dns.Client{Net: transport, Timeout: d.Timeout}
+	r, _, err := client.ExchangeContext(ctx, q, addr)
+	return r, err
 }
 
 // interpret reads a reply, which may be anything.

