@@ -7,6 +7,7 @@ import (
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 	"github.com/coredns/coredns/plugin/rewrite"
 
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/corefile"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/denial"
 )
 
@@ -15,7 +16,7 @@ var log = clog.NewWithPlugin(pluginName)
 func init() { plugin.Register(pluginName, setup) }
 
 func setup(c *caddy.Controller) error {
-	blocks, err := parse(c)
+	blocks, err := corefile.Parse(&c.Dispenser, c.ServerBlockKeys, dnsserver.GetConfig(c).Root)
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
@@ -51,10 +52,10 @@ func setup(c *caddy.Controller) error {
 const manyOwners = 64
 
 // bypassed gives the names, or where serials change with us the zones, because a secondary must not get an old SOA.
-func bypassed(blocks []*block, transferred bool) []string {
+func bypassed(blocks []*corefile.Block, transferred bool) []string {
 	var names []string
 	for _, b := range blocks {
-		if len(b.Owners) > manyOwners || len(b.Patterns) > 0 || b.authority != nil || transferred && !b.guardOnly() {
+		if len(b.Owners) > manyOwners || len(b.Patterns) > 0 || b.Authority != nil || transferred && !b.GuardOnly() {
 			names = append(names, b.Zones...)
 			continue
 		}
@@ -96,17 +97,17 @@ func survey(cfg *dnsserver.Config) *chain {
 }
 
 // peersOf looks at the rest of the server block. It is complete only once the server has been put together.
-func peersOf(cfg *dnsserver.Config, h *Handler, b *block, c *chain) peers {
-	p := peers{
-		dnssec:   c.signed,
-		unsigned: cfg.Handler("dnssec") != nil,
-		next:     h.hasNext(b),
-		transfer: cfg.Handler("transfer") != nil,
-		any:      cfg.Handler("any") != nil,
-		stale:    servesStale(cfg.Handler("cache")),
+func peersOf(cfg *dnsserver.Config, h *Handler, b *corefile.Block, c *chain) corefile.Peers {
+	p := corefile.Peers{
+		DNSSEC:   c.signed,
+		Unsigned: cfg.Handler("dnssec") != nil,
+		Next:     h.hasNext(b),
+		Transfer: cfg.Handler("transfer") != nil,
+		Any:      cfg.Handler("any") != nil,
+		Stale:    servesStale(cfg.Handler("cache")),
 	}
 	if rw, ok := cfg.Handler("rewrite").(rewrite.Rewrite); ok {
-		p.rewrite = func(owner string, ttl uint32) string { return rewritten(rw.Rules, owner, ttl) }
+		p.Rewrite = func(owner string, ttl uint32) string { return rewritten(rw.Rules, owner, ttl) }
 	}
 	return p
 }
