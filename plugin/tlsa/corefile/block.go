@@ -25,6 +25,8 @@ type Block struct {
 	Warnings []string
 	// Written tells where each option stands; an option that is missing here has its default.
 	Written map[string]Position
+	// Named tells where each owner stands first.
+	Named map[string]Position
 }
 
 // GuardOnly tells a block that publishes nothing and is there for the sake of other signed blocks.
@@ -88,7 +90,7 @@ type placed[T any] struct {
 }
 
 func newBlock(d directive, serverKeys []string, root string) (*Block, error) {
-	server, err := serverZones(serverKeys)
+	server, err := ServerZones(serverKeys)
 	if err != nil {
 		return nil, d.errorf("%w", err)
 	}
@@ -97,7 +99,7 @@ func newBlock(d directive, serverKeys []string, root string) (*Block, error) {
 		return nil, d.errorf("%w", err)
 	}
 	b := &builder{
-		Block: &Block{Position: d.Position, Written: make(map[string]Position)},
+		Block: &Block{Position: d.Position, Written: make(map[string]Position), Named: make(map[string]Position)},
 		root:  root, parseOwner: parseOwner,
 	}
 	if slices.ContainsFunc(d.options, func(s statement) bool { return s.option == "authority" }) {
@@ -140,6 +142,7 @@ func (b *builder) finish(d directive) error {
 			return err
 		}
 		b.warnSize(d, owner)
+		b.Named[owner.Name] = d.at.Position
 		if d.pattern() {
 			b.Patterns = append(b.Patterns, owner)
 			continue

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// serverZones are the zones of the server block, from its keys.
-func serverZones(keys []string) ([]string, error) {
+// ServerZones are the zones of a server block, from its keys: lower case, fully qualified, sorted, without duplicates.
+func ServerZones(keys []string) ([]string, error) {
 	var zones []string
 	for _, key := range keys {
 		hosts := zonesOfKey(key)
