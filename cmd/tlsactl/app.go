@@ -76,7 +76,7 @@ func (a *app) command() *cobra.Command {
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), newCheck())
+	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), newCheck(), a.doctorCommand())
 	root.SetFlagErrorFunc(flagError)
 	return root
 }
