@@ -33,9 +33,13 @@ func (f *facts) checkLedgers() (found []Finding) {
 				"ledger /var/lib/coredns/tlsa.ledger")
 		}
 		if f.User != nil {
-			if w := f.User.stops(dir, toWrite|toSearch); w != nil {
+			w := f.User.stops(dir, toWrite|toSearch)
+			if w == nil && exists(b.Ledger) {
+				w = f.User.stops(b.Ledger, toRead|toWrite)
+			}
+			if w != nil {
 				bad("ledger-unwritable", Error, fmt.Sprintf("%s cannot write the ledger: %s", f.User.Name, w), "the server does not start",
-					fmt.Sprintf("chown %s %s", f.User.Name, dir))
+					fmt.Sprintf("chown %s %s", f.User.Name, w.path))
 			}
 		}
 	}

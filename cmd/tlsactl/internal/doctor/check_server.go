@@ -238,8 +238,27 @@ func (f *facts) checkTransfer() (found []Finding) {
 					Fix:  "remove the line: then the SOA's REFRESH + RETRY count, or write the longest time that a secondary lags",
 				})
 			}
+			found = append(found, b.checkLag()...)
 			found = append(found, f.checkSerial(s, b, place)...)
 		}
+	}
+	return found
+}
+
+// checkLag compares a written propagation with what the SOA allows a secondary that misses a NOTIFY.
+func (b *block) checkLag() (found []Finding) {
+	at, written := b.Written["propagation"]
+	for _, origin := range b.Zones {
+		z := b.server.zoned[origin]
+		if !written || z == nil || z.soa == nil || b.propagation() == 0 || b.propagation() >= z.lag() {
+			continue
+		}
+		found = append(found, Finding{
+			Code: "propagation-short", Severity: Hint, Place: at.String(),
+			What: fmt.Sprintf("propagation is %s, and a secondary of %s that misses a NOTIFY may lag by REFRESH + RETRY, %s",
+				rough(b.propagation()), origin, rough(z.lag())),
+			Fix: "shorten REFRESH and RETRY in " + z.path + ", or make sure that NOTIFY arrives",
+		})
 	}
 	return found
 }

@@ -187,15 +187,9 @@ func (f *facts) clientOf(l *lineage) *client {
 	if l.client != nil {
 		return l.client
 	}
-	if f.extra != nil {
-		for _, other := range f.extra.lineages {
-			for _, mine := range l.certificates {
-				for _, c := range other.certificates {
-					if other.client != nil && c.SHA256 == mine.SHA256 {
-						return other.client
-					}
-				}
-			}
+	for _, c := range l.certificates {
+		if other := f.clients[c.SHA256]; other != nil {
+			return other
 		}
 	}
 	return &unknown
@@ -206,13 +200,17 @@ func (f *facts) checkCopies() (found []Finding) {
 	if f.extra == nil {
 		return nil
 	}
+	byName := map[string][]*lineage{}
+	for _, l := range f.extra.lineages {
+		byName[l.Name] = append(byName[l.Name], l)
+	}
 	f.each(func(_ *block, n name, t taken, watched *dane.Certificate) {
 		host := strings.TrimSuffix(n.Host, ".")
-		for _, l := range f.extra.lineages {
+		for _, l := range byName[t.Name] {
 			for _, c := range l.certificates {
-				newer := c.NotBefore.After(watched.NotBefore) && l.Name == t.Name &&
+				newer := c.NotBefore.After(watched.NotBefore) && !f.watched[c.SHA256] &&
 					slices.ContainsFunc(c.DNSNames, func(san string) bool { return dane.Covers(san, host) })
-				if newer && !f.watches(c) {
+				if newer {
 					found = append(found, Finding{
 						Code: "stale-copy", Severity: Error, Place: t.leaf.Files[0],
 						What: fmt.Sprintf("%s has a newer certificate for %s, of %s, that no watched directory has", l.Dir, host, stamp(c.NotBefore)),
@@ -223,21 +221,6 @@ func (f *facts) checkCopies() (found []Finding) {
 		}
 	})
 	return found
-}
-
-// watches tells whether a certificate is in a directory of the Corefile.
-func (f *facts) watches(c *dane.Certificate) bool {
-	for _, b := range f.blocks {
-		if b.tree == nil {
-			continue
-		}
-		for _, l := range b.tree.lineages {
-			if slices.ContainsFunc(l.certificates, func(o *dane.Certificate) bool { return o.SHA256 == c.SHA256 }) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

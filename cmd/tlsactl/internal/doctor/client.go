@@ -183,12 +183,17 @@ func uacme(l *lineage) *client {
 	return &client{name: "uacme", keeps: true, lead: third, because: "assuming " + thirdBecause, setUp: "renew without -k"}
 }
 
+// mostVersions bounds how many names of an archive are looked at.
+const mostVersions = 10_000
+
 // history compares the keys of the last two certificates in dir whose names end in a number; unknown if there are fewer.
 func history(dir string, named *regexp.Regexp) (kept, known bool) {
-	entries, err := os.ReadDir(dir)
+	file, err := os.Open(dir)
 	if err != nil {
 		return false, false
 	}
+	defer file.Close()
+	entries, _ := file.ReadDir(mostVersions)
 	type version struct {
 		number uint64
 		path   string

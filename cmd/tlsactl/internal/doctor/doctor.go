@@ -30,7 +30,9 @@ type facts struct {
 	Options
 	servers []*server
 	blocks  []*block
-	extra   *tree // of Dirs
+	extra   *tree              // of Dirs
+	clients map[string]*client // of Dirs, by the SHA-256 of a certificate
+	watched map[string]bool    // the certificates that the Corefile's directories have, by SHA-256
 	found   []Finding
 }
 
@@ -44,7 +46,7 @@ type block struct {
 
 // Examine gathers and judges. Errors: the Corefile cannot be read.
 func Examine(o Options) (*Report, error) {
-	f := &facts{Options: o}
+	f := &facts{Options: o, clients: map[string]*client{}, watched: map[string]bool{}}
 	if f.Volatile == nil {
 		f.Volatile = volatile
 	}
@@ -82,6 +84,23 @@ func (f *facts) gather() {
 		b.names = namesOf(b)
 	}
 	f.extra = sweep(homes(f.Dirs), nil, trees)
+	if f.extra != nil {
+		for _, l := range f.extra.lineages {
+			for _, c := range l.certificates {
+				f.clients[c.SHA256] = l.client
+			}
+		}
+	}
+	for _, t := range trees {
+		if t == f.extra {
+			continue
+		}
+		for _, l := range t.lineages {
+			for _, c := range l.certificates {
+				f.watched[c.SHA256] = true
+			}
+		}
+	}
 	for _, s := range f.servers {
 		s.readZones()
 	}

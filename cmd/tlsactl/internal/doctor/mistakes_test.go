@@ -205,6 +205,7 @@ var userMistakes = map[string]mistake{
 	"a signing key that the server cannot read": {func(w *world) { w.chmod("Kexample.org.+013+00001.private", 0o600) }, "dnssec-key", "coredns cannot read"},
 	"a zone that the server cannot read":        {func(w *world) { w.chmod("db.example.org", 0o600) }, "user-unreadable", "the zone file"},
 	"a ledger that the server cannot write":     {func(w *world) { w.chmod("run", 0o755) }, "ledger-unwritable", "chown coredns"},
+	"a ledger that is another user's":           {func(w *world) { w.write("run/tlsa.ledger", "x") }, "ledger-unwritable", "tlsa.ledger has mode 0644"},
 	"a socket that the server cannot make":      {func(w *world) { w.option("control sock/s"); w.must(os.Mkdir(w.path("sock"), 0o755)) }, "control-directory", "chown coredns"},
 	"a private key that the server can read":    {func(w *world) { w.privateKey("certs/mail.example.org/privkey.pem", 0o644) }, "private-key-readable", "coredns can read"},
 }

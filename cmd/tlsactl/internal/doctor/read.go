@@ -38,18 +38,26 @@ func open(path string) (*os.File, error) {
 	return file, nil
 }
 
-// readFile reads a regular file of at most that many octets.
+// readFile reads a regular file of at most that many octets. There is one copy of them in memory, which the caller can wipe.
 func readFile(path string, most int64) ([]byte, error) {
 	file, err := open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, most+1))
-	if err == nil && int64(len(data)) > most {
-		err = fmt.Errorf("%s %w: over %d octets", path, errTooLarge, most)
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
 	}
-	return data, err
+	if info.Size() > most {
+		return nil, fmt.Errorf("%s %w: over %d octets", path, errTooLarge, most)
+	}
+	data := make([]byte, info.Size())
+	n, err := io.ReadFull(file, data)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil // it has become shorter
+	}
+	return data[:n], err
 }
 
 var assignment = regexp.MustCompile(`(?m)^\s*([A-Za-z_]+)\s*=\s*["']?([^"'\n]*?)["']?\s*$`)

@@ -64,6 +64,10 @@ var soundSetUps = map[string]struct {
 	}, ""},
 	"plain files and no next":    {func(w *world) { w.swap("        next   next\n", "") }, "renewal-unknown"},
 	"a primary with secondaries": {func(w *world) { w.add("transfer {\n to 192.0.2.54\n }") }, "serial-before-removal"},
+	"a primary that says how long its secondaries lag": {func(w *world) {
+		w.add("transfer {\n to 192.0.2.54\n }")
+		w.option("propagation 5m")
+	}, "propagation-short serial-before-removal"},
 	"a zone of aliases' targets": {func(w *world) {
 		w.swap("    file db.example.org\n", "")
 		w.swap("        name   _25._tcp.mail", "        name customer._dane from mail.example.org\n        authority ns1.example.net.")
