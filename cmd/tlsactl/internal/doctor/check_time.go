@@ -28,11 +28,11 @@ func (l *lineage) certificate(of leaf) *dane.Certificate {
 	return nil
 }
 
-// each calls look for every installed certificate of every owner.
+// each calls look for every certificate of every owner, those that wait to be installed too.
 func (f *facts) each(look func(b *block, n name, t taken, c *dane.Certificate)) {
 	for _, b := range f.blocks {
 		for _, n := range b.names {
-			for _, t := range n.installed() {
+			for _, t := range n.taken {
 				if c := t.certificate(t.leaf); c != nil {
 					look(b, n, t, c)
 				}

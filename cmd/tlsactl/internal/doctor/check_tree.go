@@ -150,7 +150,7 @@ func (f *facts) checkIssuers() (found []Finding) {
 	for _, b := range f.blocks {
 		for _, n := range b.names {
 			for _, c := range n.Policy.Combinations {
-				for _, t := range n.installed() {
+				for _, t := range n.taken {
 					found = append(found, n.checkIssuer(c, t)...)
 				}
 			}
@@ -164,7 +164,7 @@ func (n name) checkIssuer(c dane.Combination, t taken) (found []Finding) {
 	if len(t.leaf.Files) > 0 {
 		file = t.leaf.Files[0]
 	}
-	if c.Usage != dane.PKIXTA && c.Usage != dane.DANETA {
+	if c.Usage != dane.PKIXTA && c.Usage != dane.DANETA || t.certificate(t.leaf) == nil {
 		return nil
 	}
 	if t.leaf.Material.Issuer == (dane.Fingerprint{}) {

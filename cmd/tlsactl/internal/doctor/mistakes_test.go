@@ -92,6 +92,10 @@ var zoneMistakes = map[string]mistake{
 		w.zone("imap CNAME mail.example.net.")
 		w.option("name _993._tcp.imap from mail.example.org")
 	}, "host-alias", "name _993._tcp.mail.example.net."},
+	"a host that the zone's wildcard does not reach": {func(w *world) {
+		w.zone("* A 192.0.2.9\nnote TXT x")
+		w.option("name _443._tcp.note _443._tcp.any from mail.example.org")
+	}, "host-missing", "no address for note.example.org."},
 	"the mail domain instead of its MX": {option("name _25._tcp from mail.example.org"), "mail-domain", "name _25._tcp.mail.example.org."},
 	"a host that is not in the zone":    {option("name _443._tcp.wwww from mail.example.org"), "host-missing", "wwww.example.org."},
 }
@@ -126,7 +130,7 @@ var treeMistakes = map[string]mistake{
 	"an expired certificate under usage 2": {func(w *world) {
 		w.chain("certs/mail.example.org/fullchain.pem", issued{since: now.Add(-91 * day)})
 		w.option("as 2 1 1")
-	}, "expired", "clients refuse it"},
+	}, "expired", "error: expired"},
 	"a renewal that did not happen": {func(w *world) {
 		w.chain("certs/mail.example.org/fullchain.pem", issued{since: now.Add(-80 * day)})
 	}, "renewal-late", "in 10d"},
@@ -176,6 +180,15 @@ var renewalMistakes = map[string]mistake{
 		w.write("db.example.org", strings.Replace(soundZone, "7200 3600", "259200 86400", 1))
 		w.add("transfer {\n to 192.0.2.54\n }")
 	}, "time-budget", "hold 4d2h"},
+	"a hold to which only reading and installing must be added": {func(w *world) {
+		w.chain("certs/mail.example.org/fullchain.pem", issued{life: 47 * day})
+		w.option("hold 15d15h")
+		w.option("grace 16d")
+	}, "time-budget", "need 15d16h: 1m more than there is"},
+	"a staged certificate that came without its issuer": {func(w *world) {
+		w.chain("next/mail.example.org/fullchain.pem", issued{alone: true})
+		w.option("as 2 1 1")
+	}, "issuer-missing", "next/mail.example.org"},
 	"a hold of twelve days for certificates of 47": {func(w *world) {
 		w.chain("certs/mail.example.org/fullchain.pem", issued{life: 47 * day})
 		w.option("hold 12d")

@@ -117,16 +117,6 @@ func namesOf(b *block) []name {
 // pattern tells an owner with a `*`.
 func (n name) pattern() bool { return n.Pattern == n.Name }
 
-// installed are what it takes from certs, not from next.
-func (n name) installed() (found []taken) {
-	for _, t := range n.taken {
-		if !t.Staged {
-			found = append(found, t)
-		}
-	}
-	return found
-}
-
 // homes are the directories to sweep for the arguments: of certbot's home, live alone holds what is installed.
 func homes(dirs []string) []string {
 	var found []string
