@@ -20,11 +20,14 @@ func (f *facts) checkLedgers() (found []Finding) {
 		}
 		info, err := os.Stat(dir)
 		if err != nil || !info.IsDir() {
-			bad("ledger-directory", Error, "there is no directory "+dir+" for the ledger", "the server does not start", "install -d -m 0750 -o USER "+dir)
+			bad("ledger-directory", Error,
+				"there is no directory "+dir+" for the ledger", "the server does not start", "install -d -m 0750 -o USER "+dir)
 			continue
 		}
 		if file, err := os.Stat(b.Ledger); err == nil && !file.Mode().IsRegular() {
-			bad("ledger-directory", Error, b.Ledger+" is no regular file", "the server does not start", "write the path of a file: ledger "+filepath.Join(b.Ledger, "tlsa.ledger"))
+			bad("ledger-directory", Error,
+				b.Ledger+" is no regular file", "the server does not start",
+				"write the path of a file: ledger "+filepath.Join(b.Ledger, "tlsa.ledger"))
 			continue
 		}
 		if f.Volatile(dir) {
@@ -38,7 +41,8 @@ func (f *facts) checkLedgers() (found []Finding) {
 				w = f.User.stops(b.Ledger, toRead|toWrite)
 			}
 			if w != nil {
-				bad("ledger-unwritable", Error, fmt.Sprintf("%s cannot write the ledger: %s", f.User.Name, w), "the server does not start",
+				bad("ledger-unwritable", Error,
+					fmt.Sprintf("%s cannot write the ledger: %s", f.User.Name, w), "the server does not start",
 					fmt.Sprintf("chown %s %s", f.User.Name, w.path))
 			}
 		}
@@ -57,7 +61,8 @@ func (f *facts) checkControl() (found []Finding) {
 		what, fix := "", ""
 		switch {
 		case err != nil || !info.IsDir():
-			what, fix = "there is no directory "+dir+" for the control socket", "RuntimeDirectory=coredns in the systemd unit, or install -d -m 0750 -o USER "+dir
+			what = "there is no directory " + dir + " for the control socket"
+			fix = "RuntimeDirectory=coredns in the systemd unit, or install -d -m 0750 -o USER " + dir
 		case info.Mode().Perm()&0o002 != 0:
 			what, fix = "everybody may write to "+dir+", where the control socket is to be", "chmod o-w "+dir+", or a directory of its own"
 		case f.User != nil && f.User.stops(dir, toWrite|toSearch) != nil:
@@ -67,7 +72,10 @@ func (f *facts) checkControl() (found []Finding) {
 			continue
 		}
 		found = append(found, Finding{
-			Code: "control-directory", Severity: Error, Place: b.Written["control"].String(), What: what, Why: "the server does not start", Fix: fix,
+			Code: "control-directory", Severity: Error, Place: b.Written["control"].String(),
+			What: what,
+			Why:  "the server does not start",
+			Fix:  fix,
 		})
 	}
 	return found
@@ -87,8 +95,10 @@ func (f *facts) checkAccess() (found []Finding) {
 		told[b.path] = true
 		found = append(found, Finding{
 			Code: "user-unreadable", Severity: Error, Place: path,
-			What: fmt.Sprintf("%s cannot read it: %s", f.User.Name, b), Why: "what it holds is not published, and its names are answered with SERVFAIL",
-			Fix: fmt.Sprintf("setfacl -m u:%s:rx %s, or let a deploy hook copy fullchain.pem to a directory that the server may read", f.User.Name, b.path),
+			What: fmt.Sprintf("%s cannot read it: %s", f.User.Name, b),
+			Why:  "what it holds is not published, and its names are answered with SERVFAIL",
+			Fix: fmt.Sprintf("setfacl -m u:%s:rx %s, or let a deploy hook copy fullchain.pem to a directory that the server may read",
+				f.User.Name, b.path),
 		})
 	}
 	for _, t := range f.trees() {

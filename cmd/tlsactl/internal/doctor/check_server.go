@@ -120,8 +120,9 @@ func (f *facts) checkListening() (found []Finding) {
 		if slices.Contains(s.ports(), 53) && s.publishes() && !slices.ContainsFunc(hosts, func(h string) bool { return !loopback(h) }) {
 			found = append(found, Finding{
 				Code: "bind-loopback", Severity: Hint, Place: place,
-				What: "only this host can ask for " + strings.Join(s.zones, ", "), Why: "DANE clients ask from the whole internet",
-				Fix: "bind a public address, unless a secondary on this host serves the zone",
+				What: "only this host can ask for " + strings.Join(s.zones, ", "),
+				Why:  "DANE clients ask from the whole internet",
+				Fix:  "bind a public address, unless a secondary on this host serves the zone",
 			})
 		}
 	}
@@ -163,8 +164,9 @@ func (f *facts) checkSigning() (found []Finding) {
 			if keys == 0 {
 				found = append(found, Finding{
 					Code: "dnssec-no-key", Severity: Error, Place: d.place,
-					What: "dnssec has no key and signs nothing", Why: "clients ignore TLSA records that are not signed (RFC 7672 2.2)",
-					Fix: "key file PATH, of a key pair that dnssec-keygen or ldns-keygen made",
+					What: "dnssec has no key and signs nothing",
+					Why:  "clients ignore TLSA records that are not signed (RFC 7672 2.2)",
+					Fix:  "key file PATH, of a key pair that dnssec-keygen or ldns-keygen made",
 				})
 			}
 			for _, b := range s.blocks {
@@ -172,8 +174,9 @@ func (f *facts) checkSigning() (found []Finding) {
 					if !within(zone, zones) && !b.GuardOnly() {
 						found = append(found, Finding{
 							Code: "unsigned-zone", Severity: Error, Place: d.place,
-							What: "dnssec does not sign " + zone + ", for which tlsa publishes", Why: "clients ignore TLSA records that are not signed (RFC 7672 2.2)",
-							Fix: "dnssec " + strings.Join(append(slices.Clone(zones), zone), " ") + " {",
+							What: "dnssec does not sign " + zone + ", for which tlsa publishes",
+							Why:  "clients ignore TLSA records that are not signed (RFC 7672 2.2)",
+							Fix:  "dnssec " + strings.Join(append(slices.Clone(zones), zone), " ") + " {",
 						})
 					}
 				}
@@ -274,10 +277,10 @@ func (f *facts) checkSerial(s *server, b *block, place string) (found []Finding)
 		part := max(int64(f.At.Sub(epoch)/time.Second), 0) + 1
 		found = append(found, Finding{
 			Code: "serial-before-removal", Severity: Hint, Place: place,
-			What: fmt.Sprintf("secondaries see a serial of %s that is about %d, above the %d of %s", origin, z.soa.Serial+uint32(part), z.soa.Serial, z.path),
-			Why:  "without tlsa they take the file for older than what they have, and keep the TLSA records for ever",
-			Fix: fmt.Sprintf("before tlsa, transfer or the last name is removed, set the serial in the file above the one that `dig SOA %s` shows then",
-				origin),
+			What: fmt.Sprintf("secondaries see a serial of %s that is about %d, above the %d of %s",
+				origin, z.soa.Serial+uint32(part), z.soa.Serial, z.path),
+			Why: "without tlsa they take the file for older than what they have, and keep the TLSA records for ever",
+			Fix: "before tlsa, transfer or the last name is removed, set the serial in the file above the one that `dig SOA " + origin + "` shows then",
 		})
 	}
 	return found

@@ -55,13 +55,17 @@ func (f *facts) checkDates() (found []Finding) {
 				severity, why = Error, "clients refuse it with usages 0 to 2"
 			}
 			found = append(found, Finding{
-				Code: "expired", Severity: severity, Place: t.leaf.Files[0], What: "the certificate expired " + stamp(c.NotAfter), Why: why, Fix: renew,
+				Code: "expired", Severity: severity, Place: t.leaf.Files[0],
+				What: "the certificate expired " + stamp(c.NotAfter),
+				Why:  why,
+				Fix:  renew,
 			})
 		case left < lead/2:
 			found = append(found, Finding{
 				Code: "renewal-late", Severity: Warning, Place: t.leaf.Files[0],
-				What: fmt.Sprintf("the certificate expires %s, in %s, and should have been renewed %s before that", stamp(c.NotAfter), rough(left), rough(lead)),
-				Why:  "the time that is left must hold publishing the next key, hold, and installing it", Fix: renew,
+				What: fmt.Sprintf("the certificate expires %s, in %s, and should have been renewed %s before that",
+					stamp(c.NotAfter), rough(left), rough(lead)),
+				Why: "the time that is left must hold publishing the next key, hold, and installing it", Fix: renew,
 			})
 		}
 	})
@@ -79,7 +83,8 @@ func (f *facts) checkRenewals() (found []Finding) {
 				Code: "renewal-unknown", Severity: Hint, Place: b.Position.String(),
 				What: "tlsa has no `next`, and the files do not tell whether renewals keep their key",
 				Why:  "a new key that is installed as soon as it is there fails at clients with older copies of the records, for up to the TTL",
-				Fix:  "let renewals keep the key, or stage the next one: next DIR. Name the ACME client's directory after doctor's flags to have it examined",
+				Fix: "let renewals keep the key, or stage the next one: next DIR. " +
+					"Name the ACME client's directory after doctor's flags to have it examined",
 			})
 		case !c.keeps:
 			found = append(found, Finding{
@@ -109,7 +114,8 @@ func (f *facts) checkBudget() (found []Finding) {
 		lead := min(c.lead(life), life)
 		hold := b.hold(n)
 		need := b.Rescan + hold + installing
-		what := fmt.Sprintf("the certificate of %s lives %s and is renewed %s before it expires (%s); rescan %s, hold %s and %s to install need %s",
+		what := fmt.Sprintf("the certificate of %s lives %s and is renewed %s before it expires (%s); "+
+			"rescan %s, hold %s and %s to install need %s",
 			t.Name, rough(life), rough(lead), c.because, rough(b.Rescan), rough(hold), rough(installing), rough(need))
 		least := n.Policy.Propagation + 2*time.Duration(n.Policy.TTL)*time.Second
 		fix := "hold " + exact(max(least, ((lead-b.Rescan-installing)/2).Truncate(time.Minute)))
@@ -119,8 +125,9 @@ func (f *facts) checkBudget() (found []Finding) {
 		switch {
 		case need >= lead:
 			found = append(found, Finding{
-				Code: "time-budget", Severity: Error, Place: b.holdPlace(), What: what + ": " + rough(need-lead) + " more than there is",
-				Why: "the old certificate expires before the new one may be installed", Fix: fix,
+				Code: "time-budget", Severity: Error, Place: b.holdPlace(),
+				What: what + ": " + rough(need-lead) + " more than there is",
+				Why:  "the old certificate expires before the new one may be installed", Fix: fix,
 			})
 		case need > lead*3/4:
 			found = append(found, Finding{
@@ -149,9 +156,10 @@ func (b *block) checkOverlap(n name, t taken, life, lead time.Duration) []Findin
 	}
 	return []Finding{{
 		Code: "too-many-keys", Severity: Error, Place: place,
-		What: fmt.Sprintf("%s is renewed every %s, so with grace %s %s has %d keys at a time", t.Name, rough(interval), rough(grace), n.Name, keys),
-		Why:  fmt.Sprintf("past %d keys a staged one is refused, and renewals stop", mostKeys),
-		Fix:  "grace " + exact((interval * (mostKeys - 2)).Truncate(time.Minute)),
+		What: fmt.Sprintf("%s is renewed every %s, so with grace %s %s has %d keys at a time",
+			t.Name, rough(interval), rough(grace), n.Name, keys),
+		Why: fmt.Sprintf("past %d keys a staged one is refused, and renewals stop", mostKeys),
+		Fix: "grace " + exact((interval * (mostKeys - 2)).Truncate(time.Minute)),
 	}}
 }
 

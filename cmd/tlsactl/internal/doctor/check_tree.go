@@ -44,6 +44,9 @@ func (f *facts) checkTrees() (found []Finding) {
 		}
 		for _, r := range t.found.Roots {
 			for _, p := range r.Problems {
+				if t == f.extra && p.Reason != certdir.Unreadable {
+					continue // who may write there matters where the server reads
+				}
 				pass(r.Path, p, true)
 			}
 		}
@@ -91,8 +94,9 @@ func (f *facts) checkOwners() (found []Finding) {
 			for _, stray := range n.Strays {
 				found = append(found, Finding{
 					Code: "no-lineage", Severity: Error, Place: n.place,
-					What: fmt.Sprintf("from %s of %s names no lineage of the watched directories", stray, n.Name), Why: "the owner gets nothing from there",
-					Fix: "write one of: " + b.lineageNames(),
+					What: fmt.Sprintf("from %s of %s names no lineage of the watched directories", stray, n.Name),
+					Why:  "the owner gets nothing from there",
+					Fix:  "write one of: " + b.lineageNames(),
 				})
 			}
 			if len(n.taken) > 0 || len(n.Policy.Pins) > 0 || n.pattern() || len(n.Strays) > 0 {
@@ -186,7 +190,7 @@ func (n name) checkIssuer(c dane.Combination, t taken) (found []Finding) {
 	return found
 }
 
-// checkUnused finds certificates that no owner takes, and wildcards where hosts come from certificates.
+// checkUnused finds certificates that no owner takes.
 func (f *facts) checkUnused() (found []Finding) {
 	for _, t := range f.trees() {
 		if t == nil || t == f.extra {
@@ -209,8 +213,9 @@ func (f *facts) checkUnused() (found []Finding) {
 			if l.Staged && len(l.certificates) == 0 && len(l.Leaves[0].DNSNames) == 0 {
 				found = append(found, Finding{
 					Code: "unmapped-key", Severity: Error, Place: l.where(),
-					What: "no owner takes the staged key of " + l.Name, Why: "a bare key has no names, so nothing tells where it is to be published",
-					Fix: "call the file after an installed lineage or after the host, or write `from " + l.Name + "`",
+					What: "no owner takes the staged key of " + l.Name,
+					Why:  "a bare key has no names, so nothing tells where it is to be published",
+					Fix:  "call the file after an installed lineage or after the host, or write `from " + l.Name + "`",
 				})
 				continue
 			}
@@ -221,13 +226,19 @@ func (f *facts) checkUnused() (found []Finding) {
 			})
 		}
 	}
+	return found
+}
+
+// checkWildcards finds wildcards where hosts come from certificates.
+func (f *facts) checkWildcards() (found []Finding) {
 	for _, b := range f.blocks {
 		for _, n := range b.names {
 			if n.Pattern != "" && strings.HasPrefix(n.Host, "*.") && len(n.taken) > 0 {
 				found = append(found, Finding{
 					Code: "wildcard-certificate", Severity: Hint, Place: n.place,
-					What: fmt.Sprintf("%s names %s: that stands for the hosts which the zone or the Corefile has, and for no other", n.taken[0].where(), n.Host),
-					Fix:  "write a name line for each host that exists through a wildcard of the zone only",
+					What: fmt.Sprintf("%s names %s: that stands for the hosts which the zone or the Corefile has, and for no other",
+						n.taken[0].where(), n.Host),
+					Fix: "write a name line for each host that exists through a wildcard of the zone only",
 				})
 			}
 		}
@@ -256,8 +267,9 @@ func (f *facts) checkKeys() (found []Finding) {
 			if open {
 				found = append(found, Finding{
 					Code: "private-key-readable", Severity: Warning, Place: l.PrivateKey,
-					What: who + " can read the private key", Why: "the DNS server needs certificates only, and whoever breaks into it would have the key",
-					Fix: "chmod 0600 " + l.PrivateKey + ", or copy only " + filepath.Join(l.Dir, "fullchain.pem") + " to the watched directory",
+					What: who + " can read the private key",
+					Why:  "the DNS server needs certificates only, and whoever breaks into it would have the key",
+					Fix:  "chmod 0600 " + l.PrivateKey + ", or copy only " + filepath.Join(l.Dir, "fullchain.pem") + " to the watched directory",
 				})
 			}
 		}

@@ -24,20 +24,23 @@ func (f *facts) checkZones() (found []Finding) {
 					"denials need its SOA, and without it answers for names of "+origin+" fail", "mend the file, or the line "+z.place)
 				continue
 			case z.soa == nil:
-				bad("zone-file", Error, "the zone file has no SOA for "+origin, "denials need it, and without it they fail", "add the SOA, or mend the line "+z.place)
+				bad("zone-file", Error,
+					"the zone file has no SOA for "+origin, "denials need it, and without it they fail", "add the SOA, or mend the line "+z.place)
 				continue
 			case z.signed:
 				bad("zone-signed", Error, origin+" is signed in its file already",
 					"records added to a signed zone would be bogus, so tlsa does not answer there", "serve the unsigned file, and let dnssec sign")
 			}
 			if kept := time.Duration(max(z.soa.Hdr.Ttl, z.soa.Minttl)) * time.Second; kept > time.Hour {
-				bad("negative-ttl", Warning, fmt.Sprintf("denials of %s are kept for %s (the larger of the SOA's TTL and MINIMUM)", origin, rough(kept)),
+				bad("negative-ttl", Warning,
+					fmt.Sprintf("denials of %s are kept for %s (the larger of the SOA's TTL and MINIMUM)", origin, rough(kept)),
 					"resolvers that asked before the first TLSA record do without DANE for that long, and so they do after a mistake",
 					"write 3600 or less as TTL of the SOA and as MINIMUM, and raise the serial")
 			}
 			if f.User != nil {
 				if b := f.User.stops(z.path, toRead); b != nil {
-					bad("user-unreadable", Error, fmt.Sprintf("%s cannot read the zone file: %s", f.User.Name, b), "the server has no zone", "let that user read it")
+					bad("user-unreadable", Error,
+						fmt.Sprintf("%s cannot read the zone file: %s", f.User.Name, b), "the server has no zone", "let that user read it")
 				}
 			}
 		}
@@ -71,11 +74,13 @@ func (b *block) checkName(n name, z *zone, origin string) (found []Finding) {
 		return found
 	}
 	if z.at(n.Name, dns.TypeTLSA) != nil {
-		bad("zone-record", Warning, "the zone file has TLSA records at "+n.Name, "they are published with those of the certificates, and nobody renews them",
+		bad("zone-record", Warning,
+			"the zone file has TLSA records at "+n.Name, "they are published with those of the certificates, and nobody renews them",
 			"delete them from "+z.path+" and raise the serial")
 	}
 	if hidden := z.hidden(n.Name); hidden != "" {
-		bad("zone-hidden", Warning, hidden+" of the zone file is hidden by "+n.Name, "names below _ belong to tlsa, so nobody sees the record any more",
+		bad("zone-hidden", Warning,
+			hidden+" of the zone file is hidden by "+n.Name, "names below _ belong to tlsa, so nobody sees the record any more",
 			"delete it from "+z.path+", or the owner from the line")
 	}
 	if strings.Contains("."+n.Host, "._") {
@@ -85,7 +90,8 @@ func (b *block) checkName(n name, z *zone, origin string) (found []Finding) {
 	if alias, ok := z.at(n.Host, dns.TypeCNAME).(*dns.CNAME); ok {
 		target := strings.ToLower(alias.Target)
 		if !slices.ContainsFunc(b.names, func(o name) bool { return o.Name == service+target }) {
-			bad("host-alias", Warning, fmt.Sprintf("%s is an alias of %s", n.Host, target), "clients look for TLSA records at the target first (RFC 7671 7)",
+			bad("host-alias", Warning,
+				fmt.Sprintf("%s is an alias of %s", n.Host, target), "clients look for TLSA records at the target first (RFC 7671 7)",
 				"name "+service+target+", or let the server of that zone publish it")
 		}
 		return found
@@ -96,7 +102,8 @@ func (b *block) checkName(n name, z *zone, origin string) (found []Finding) {
 		return found
 	}
 	if !z.exists(origin, n.Host) {
-		bad("host-missing", Warning, "the zone file has no address for "+n.Host, "nobody connects to a host without an address, so its TLSA records serve nobody",
+		bad("host-missing", Warning,
+			"the zone file has no address for "+n.Host, "nobody connects to a host without an address, so its TLSA records serve nobody",
 			"correct the owner, or add the host to "+z.path)
 	}
 	return found

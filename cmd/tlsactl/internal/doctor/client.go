@@ -66,13 +66,15 @@ func certbot(l *lineage) *client {
 	set := settings(conf)
 	c := &client{name: "certbot", lead: third, because: thirdBecause, keeps: strings.EqualFold(set["reuse_key"], "true")}
 	fixedLead(c, set["renew_before_expiry"], "renew_before_expiry in "+conf)
-	if kept, known := history(filepath.Dir(filepath.Join(l.Dir, to)), regexp.MustCompile(`^cert(\d+)\.pem$`)); known && set["reuse_key"] == "" {
+	if kept, known := history(filepath.Dir(filepath.Join(l.Dir, to)), numbered); known && set["reuse_key"] == "" {
 		c.keeps = kept
 	}
 	c.setUp = "write `reuse_key = True` into [renewalparams] of " + conf + ", or stage renewals: certbot reconfigure --cert-name " + l.Name +
 		" --deploy-hook 'tlsactl hook certbot --next /var/lib/dane-next', and `next /var/lib/dane-next` into tlsa"
 	return c
 }
+
+var numbered = regexp.MustCompile(`^cert(\d+)\.pem$`)
 
 // fixedLead reads certbot's "30 days".
 func fixedLead(c *client, text, because string) {

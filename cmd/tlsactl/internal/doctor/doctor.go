@@ -63,7 +63,7 @@ func Examine(o Options) (*Report, error) {
 		(*facts).checkPlugins, (*facts).checkAnswering, (*facts).checkCache, (*facts).checkGuards, (*facts).checkListening,
 		(*facts).checkSigning, (*facts).checkLedgers, (*facts).checkControl, (*facts).checkTransfer,
 		(*facts).checkZones, (*facts).checkNames,
-		(*facts).checkTrees, (*facts).checkOwners, (*facts).checkIssuers, (*facts).checkUnused, (*facts).checkKeys,
+		(*facts).checkTrees, (*facts).checkOwners, (*facts).checkIssuers, (*facts).checkUnused, (*facts).checkWildcards, (*facts).checkKeys,
 		(*facts).checkDates, (*facts).checkRenewals, (*facts).checkBudget, (*facts).checkCopies, (*facts).checkAccess,
 	} {
 		f.found = append(f.found, check(f)...)

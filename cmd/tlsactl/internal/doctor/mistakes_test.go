@@ -25,20 +25,23 @@ func option(text string) func(*world)  { return func(w *world) { w.option(text) 
 func inZone(text string) func(*world)  { return func(w *world) { w.zone(text) } }
 
 var corefileMistakes = map[string]mistake{
-	"an option that there is not":            {option("certz /x"), "refused", `did you mean "certs"`},
-	"a Corefile that ends too early":         {func(w *world) { w.corefile = strings.TrimSuffix(w.corefile, "}\n") }, "refused", "the server does not start"},
-	"no plugin that serves the zone":         {plain("    file db.example.org\n", ""), "refused", "no plugin after it serves example.org."},
-	"a TTL that cannot be signed":            {option("ttl 2h"), "refused", "write at most 1h"},
-	"a hold that is too short":               {option("hold 1h"), "refused", "write at least 2h0m0s"},
-	"usage 1 for mail":                       {option("as 1 1 1"), "refused", "RFC 7672 3.1.3"},
-	"a name outside of the zone":             {option("name _25._tcp.mail.example.net."), "refused", "it is outside of example.org."},
-	"a plugin that there is not":             {addLine("filed x"), "plugin-unknown", "no plugin filed"},
-	"a plugin of the full build only":        {addLine("forward . 192.0.2.1"), "plugin-not-built", "-tags full"},
-	"a template that answers TLSA":           {addLine("template IN TLSA {\n answer \"x\"\n }"), "answered-before", "template IN TLSA"},
-	"a rewrite of every TTL":                 {addLine("rewrite ttl regex .* 30"), "rewrite-ttl", "rewrite ttl regex .* 30"},
-	"a cache that answers with stale copies": {addLine("cache {\n serve_stale 1h\n }"), "cache-stale", "serve_stale"},
-	"a cache that keeps TTLs":                {addLine("cache {\n keepttl\n }"), "cache-keepttl", "keepttl"},
-	"any":                                    {addLine("any"), "any-unsigned", "remove any"},
+	"an option that there is not":             {option("certz /x"), "refused", `did you mean "certs"`},
+	"a Corefile that ends too early":          {func(w *world) { w.corefile = strings.TrimSuffix(w.corefile, "}\n") }, "refused", "the server does not start"},
+	"an import of nothing":                    {func(w *world) { w.add("import nothing") }, "refused", "File to import not found: nothing [the server does not start] {}"},
+	"no tlsa at all":                          {func(w *world) { w.corefile = "example.org {\n whoami\n}\n" }, "no-tlsa", "no server block has tlsa"},
+	"a key of a server block that is no name": {func(w *world) { w.corefile += "a..b {\n whoami\n}\n" }, "refused", "is not a domain name"},
+	"no plugin that serves the zone":          {plain("    file db.example.org\n", ""), "refused", "no plugin after it serves example.org."},
+	"a TTL that cannot be signed":             {option("ttl 2h"), "refused", "write at most 1h"},
+	"a hold that is too short":                {option("hold 1h"), "refused", "write at least 2h0m0s"},
+	"usage 1 for mail":                        {option("as 1 1 1"), "refused", "RFC 7672 3.1.3"},
+	"a name outside of the zone":              {option("name _25._tcp.mail.example.net."), "refused", "it is outside of example.org."},
+	"a plugin that there is not":              {addLine("filed x"), "plugin-unknown", "no plugin filed"},
+	"a plugin of the full build only":         {addLine("forward . 192.0.2.1"), "plugin-not-built", "-tags full"},
+	"a template that answers TLSA":            {addLine("template IN TLSA {\n answer \"x\"\n }"), "answered-before", "template IN TLSA"},
+	"a rewrite of every TTL":                  {addLine("rewrite ttl regex .* 30"), "rewrite-ttl", "rewrite ttl regex .* 30"},
+	"a cache that answers with stale copies":  {addLine("cache {\n serve_stale 1h\n }"), "cache-stale", "serve_stale"},
+	"a cache that keeps TTLs":                 {addLine("cache {\n keepttl\n }"), "cache-keepttl", "keepttl"},
+	"any":                                     {addLine("any"), "any-unsigned", "remove any"},
 	"a signed zone without tlsa": {func(w *world) {
 		w.zoneKey("example.net.", "Kexample.net.+013+00002")
 		w.corefile += "example.net {\n root DIR\n dnssec {\n key file Kexample.net.+013+00002\n }\n file db.example.net\n}\n"

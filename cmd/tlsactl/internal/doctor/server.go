@@ -100,16 +100,22 @@ func (s *server) where() string {
 // readCorefile takes the Corefile apart. An error of one server block is a finding and leaves the others.
 func (f *facts) readCorefile(text []byte) {
 	blocks, err := caddyfile.Parse(f.Corefile, bytes.NewReader(text), nil)
-	if err != nil {
-		f.refuse(f.Corefile, err)
+	if err != nil { // of CoreDNS's own parser, whose sentences are not ours
+		place, text := f.Corefile, err.Error()
+		if at, rest, found := strings.Cut(text, " - Error during parsing: "); found {
+			place, text = at, rest
+		}
+		f.found = append(f.found, Finding{Code: "refused", Severity: Error, Place: place, What: text, Why: "the server does not start"})
 	}
 	for _, b := range blocks {
 		s := &server{name: f.Corefile, keys: b.Keys, tokens: b.Tokens, zoned: map[string]*zone{}}
 		s.plugins = inOrder(slices.Collect(maps.Keys(b.Tokens)))
-		if s.zones, err = corefile.ServerZones(b.Keys); err != nil {
-			f.refuse(s.where(), err)
+		zones, keyErr := corefile.ServerZones(b.Keys)
+		if keyErr != nil {
+			f.refuse(s.where(), keyErr)
 			continue
 		}
+		s.zones = zones
 		for _, d := range s.directives("root") {
 			if len(d.args) > 0 {
 				s.root = d.args[0]
@@ -122,6 +128,14 @@ func (f *facts) readCorefile(text []byte) {
 		}
 		f.servers = append(f.servers, s)
 		f.readBlocks(s)
+	}
+	if err == nil && !slices.ContainsFunc(f.servers, func(s *server) bool { return s.has("tlsa") }) {
+		f.found = append(f.found, Finding{
+			Code: "no-tlsa", Severity: Warning, Place: f.Corefile,
+			What: "no server block has tlsa",
+			Why:  "no TLSA record is published",
+			Fix:  "add tlsa to the server block of the zone, or name the Corefile that has it",
+		})
 	}
 }
 
