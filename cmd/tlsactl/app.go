@@ -84,7 +84,9 @@ func (a *app) command() *cobra.Command {
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), a.checkCommand(), a.statusCommand())
+	root.AddCommand(
+		a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), a.checkCommand(), a.statusCommand(), a.doctorCommand(),
+	)
 	root.AddCommand(a.actCommands()...)
 	root.AddCommand(a.manCommand())
 	for _, cmd := range root.Commands() {

@@ -10,6 +10,7 @@ import (
 	"github.com/coredns/coredns/plugin/pkg/fall"
 	"github.com/coredns/coredns/plugin/pkg/nonwriter"
 
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/corefile"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/denial"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 
@@ -44,14 +45,14 @@ type apex struct {
 }
 
 // apexesOf gives what the directives of a server block have `authority` for; nil if none has.
-func apexesOf(blocks []*block, next plugin.Handler, ours func(string) (exists, alone bool)) *apexes {
+func apexesOf(blocks []*corefile.Block, next plugin.Handler, ours func(string) (exists, alone bool)) *apexes {
 	a := &apexes{Next: next, zones: map[string]*apex{}, ours: ours}
 	for _, b := range blocks {
-		if b.authority == nil {
+		if b.Authority == nil {
 			continue
 		}
 		for _, zone := range b.Zones {
-			z := &apex{zone: zone, servers: b.authority.servers, mailbox: b.authority.mailbox, fall: b.authority.fall}
+			z := &apex{zone: zone, servers: b.Authority.Servers, mailbox: b.Authority.Mailbox, fall: fall.F{Zones: b.Authority.Fall}}
 			if z.mailbox == "" {
 				z.mailbox = "hostmaster." + zone
 			}
@@ -70,7 +71,7 @@ func (a *apexes) serve(u *unit) {
 		return
 	}
 	for zone, z := range a.zones {
-		own := u.block.authority != nil && slices.Contains(u.block.Zones, zone)
+		own := u.block.Authority != nil && slices.Contains(u.block.Zones, zone)
 		if own {
 			z.served = u.meter.served
 		}
@@ -236,9 +237,9 @@ func (h *Handler) has(name string) (exists, alone bool) {
 }
 
 // hasNext tells whether something after the directive b serves its zones, be it the authority of another directive.
-func (h *Handler) hasNext(b *block) bool {
+func (h *Handler) hasNext(b *corefile.Block) bool {
 	if h.apexes == nil {
 		return h.Next != nil
 	}
-	return h.apexes.Next != nil || b.authority == nil && h.apexes.covers(b.Zones)
+	return h.apexes.Next != nil || b.Authority == nil && h.apexes.covers(b.Zones)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/corefile"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/denial"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
@@ -38,7 +39,7 @@ type servedBlock struct {
 	table     *zone.Table
 	wild      *publish.Wildcards // nil without `*`
 	known     func() bool
-	block     *block
+	block     *corefile.Block
 	served
 }
 

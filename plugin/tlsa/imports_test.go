@@ -18,6 +18,7 @@ const modulePath = "github.com/coredns-tlsa/coredns-tlsa"
 // packages of one layer do not know each other. A new package must be given its place here.
 var layers = [][]string{
 	{"plugin/tlsa"},
+	{"plugin/tlsa/corefile"},
 	{"plugin/tlsa/publish"},
 	{"plugin/tlsa/certdir", "plugin/tlsa/ledger", "plugin/tlsa/zone", "plugin/tlsa/denial", "plugin/tlsa/control"},
 	{"plugin/tlsa/rollover"},

@@ -10,6 +10,7 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/control"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/corefile"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 )
 
@@ -30,7 +31,7 @@ type instance struct {
 }
 
 type unit struct {
-	block     *block
+	block     *corefile.Block
 	publisher *publish.Publisher
 	meter     *meter
 }
@@ -50,21 +51,21 @@ func instanceOf(c *caddy.Controller) *instance {
 }
 
 // prepare checks a block against its server block and gets its answers ready.
-func (i *instance) prepare(h *Handler, b *block, p peers) error {
-	warnings, err := b.check(p)
+func (i *instance) prepare(h *Handler, b *corefile.Block, p corefile.Peers) error {
+	warnings, err := b.Check(p)
 	if err != nil {
 		return err
 	}
-	for _, w := range append(b.warnings, warnings...) {
+	for _, w := range append(b.Warnings, warnings...) {
 		log.Warning(w)
 	}
-	if b.guardOnly() {
+	if b.GuardOnly() {
 		return nil
 	}
 	b.Ledger = oneName(b.Ledger)
-	_, written := b.written["propagation"]
+	_, written := b.Written["propagation"]
 	b.FollowSOA = i.transferred(b) && !written
-	_, b.HoldWritten = b.written["hold"]
+	_, b.HoldWritten = b.Written["hold"]
 	b.Beside = i.beside(b)
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -77,7 +78,7 @@ func (i *instance) prepare(h *Handler, b *block, p peers) error {
 		u = &unit{block: b, publisher: publish.New(b.Config, backend{h}, log, m), meter: m}
 		u.publisher.OnChange(i.herald.changed)
 		if err := u.publisher.Prepare(); err != nil {
-			return fmt.Errorf("%s - %w", b.position, err)
+			return fmt.Errorf("%s - %w", b.Position, err)
 		}
 		i.units = append(i.units, u)
 	}
@@ -102,34 +103,34 @@ func oneName(ledger string) string {
 // expected are the directives of one server block.
 type expected struct {
 	cfg    *dnsserver.Config
-	blocks []*block
+	blocks []*corefile.Block
 }
 
-func (i *instance) expect(cfg *dnsserver.Config, blocks []*block) {
+func (i *instance) expect(cfg *dnsserver.Config, blocks []*corefile.Block) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.expected = append(i.expected, expected{cfg, blocks})
 }
 
 // transferred tells whether *transfer* stands beside any of the blocks that share b's timeline.
-func (i *instance) transferred(b *block) bool {
+func (i *instance) transferred(b *corefile.Block) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return slices.ContainsFunc(i.expected, func(e expected) bool {
-		return e.cfg.ViewName == b.View && e.cfg.Handler("transfer") != nil && slices.ContainsFunc(e.blocks, func(o *block) bool {
+		return e.cfg.ViewName == b.View && e.cfg.Handler("transfer") != nil && slices.ContainsFunc(e.blocks, func(o *corefile.Block) bool {
 			return oneName(o.Ledger) == b.Ledger && slices.Equal(o.Zones, b.Zones)
 		})
 	})
 }
 
 // beside gives the zones of the other blocks that keep their timelines under the same view in the same ledger.
-func (i *instance) beside(b *block) [][]string {
+func (i *instance) beside(b *corefile.Block) [][]string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	var others [][]string
 	for _, e := range i.expected {
 		for _, o := range e.blocks {
-			if !o.guardOnly() && e.cfg.ViewName == b.View && oneName(o.Ledger) == b.Ledger && !slices.Equal(o.Zones, b.Zones) {
+			if !o.GuardOnly() && e.cfg.ViewName == b.View && oneName(o.Ledger) == b.Ledger && !slices.Equal(o.Zones, b.Zones) {
 				others = append(others, o.Zones)
 			}
 		}
@@ -138,10 +139,10 @@ func (i *instance) beside(b *block) [][]string {
 }
 
 // share gives the unit of a block that has the same timeline, nil if b is the first.
-func (i *instance) share(b *block) (*unit, error) {
+func (i *instance) share(b *corefile.Block) (*unit, error) {
 	for _, u := range i.units {
 		if u.publisher.Same(b.Config) {
-			return u, b.equal(u.block)
+			return u, b.Equal(u.block)
 		}
 	}
 	return nil, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/control"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/corefile"
 )
 
 // A listener is a control socket or a status address with what the instance has of it. Blocks that name the same share it.
@@ -13,7 +14,7 @@ type listener struct {
 }
 
 // listen claims what the block names for its unit. The instance's lock is held.
-func (i *instance) listen(b *block, u *unit) error {
+func (i *instance) listen(b *corefile.Block, u *unit) error {
 	for _, option := range []struct {
 		name, at string
 		claim    func(string, func(string)) (*control.Use, error)
@@ -26,7 +27,7 @@ func (i *instance) listen(b *block, u *unit) error {
 		}
 		l, err := i.listener(option.at, option.claim)
 		if err != nil {
-			return fmt.Errorf("%s - %w", b.written[option.name], err)
+			return fmt.Errorf("%s - %w", b.Written[option.name], err)
 		}
 		l.Add(u.publisher)
 	}

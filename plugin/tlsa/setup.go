@@ -11,6 +11,7 @@ import (
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 	"github.com/coredns/coredns/plugin/rewrite"
 
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/corefile"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/denial"
 
 	"github.com/miekg/dns"
@@ -21,7 +22,7 @@ var log = clog.NewWithPlugin(pluginName)
 func init() { plugin.Register(pluginName, setup) }
 
 func setup(c *caddy.Controller) error {
-	blocks, err := parse(c)
+	blocks, err := corefile.Parse(&c.Dispenser, c.ServerBlockKeys, dnsserver.GetConfig(c).Root)
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
@@ -29,7 +30,7 @@ func setup(c *caddy.Controller) error {
 	h := &Handler{}
 	cfg := dnsserver.GetConfig(c)
 	chain := survey(cfg)
-	server, err := serverZones(c.ServerBlockKeys)
+	server, err := corefile.ServerZones(c.ServerBlockKeys)
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
@@ -65,12 +66,12 @@ const manyOwners = 64
 
 // bypassed gives the names, or where serials change with us the zones, because a secondary must not get an old SOA: these
 // are given by themselves too.
-func bypassed(blocks []*block, transfer bool) (names, transferred []string) {
+func bypassed(blocks []*corefile.Block, transfer bool) (names, transferred []string) {
 	for _, b := range blocks {
-		if transfer && !b.guardOnly() {
+		if transfer && !b.GuardOnly() {
 			transferred = append(transferred, b.Zones...)
 		}
-		if len(b.Owners) > manyOwners || len(b.Patterns) > 0 || b.authority != nil || transfer && !b.guardOnly() {
+		if len(b.Owners) > manyOwners || len(b.Patterns) > 0 || b.Authority != nil || transfer && !b.GuardOnly() {
 			names = append(names, b.Zones...)
 			continue
 		}
@@ -123,18 +124,18 @@ func survey(cfg *dnsserver.Config) *chain {
 }
 
 // peersOf looks at the rest of the server block. It is complete only once the server has been put together.
-func peersOf(cfg *dnsserver.Config, h *Handler, b *block, c *chain, server []string) peers {
-	p := peers{
-		server:   server,
-		dnssec:   c.signed,
-		unsigned: cfg.Handler("dnssec") != nil,
-		next:     h.hasNext(b),
-		transfer: cfg.Handler("transfer") != nil,
-		any:      cfg.Handler("any") != nil,
-		stale:    servesStale(cfg.Handler("cache")),
+func peersOf(cfg *dnsserver.Config, h *Handler, b *corefile.Block, c *chain, server []string) corefile.Peers {
+	p := corefile.Peers{
+		Server:   server,
+		DNSSEC:   c.signed,
+		Unsigned: cfg.Handler("dnssec") != nil,
+		Next:     h.hasNext(b),
+		Transfer: cfg.Handler("transfer") != nil,
+		Any:      cfg.Handler("any") != nil,
+		Stale:    servesStale(cfg.Handler("cache")),
 	}
 	if rw, ok := cfg.Handler("rewrite").(rewrite.Rewrite); ok {
-		p.rewrite = func(owner string, ttl uint32) string { return rewritten(rw.Rules, owner, ttl) }
+		p.Rewrite = func(owner string, ttl uint32) string { return rewritten(rw.Rules, owner, ttl) }
 	}
 	return p
 }

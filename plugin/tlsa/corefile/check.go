@@ -1,4 +1,4 @@
-package tlsa
+package corefile
 
 import (
 	"fmt"
@@ -6,18 +6,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coredns/coredns/plugin"
-
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 )
 
-func (b *block) warn(s statement, format string, args ...any) {
-	b.warnings = append(b.warnings, fmt.Sprintf("%s - %s: "+format, append([]any{s.position, s.option}, args...)...))
+func (b *Block) warn(s statement, format string, args ...any) {
+	b.Warnings = append(b.Warnings, fmt.Sprintf("%s - %s: "+format, append([]any{s.Position, s.option}, args...)...))
 }
 
 // warnCombination says what is legal and works badly.
-func (b *block) warnCombination(s statement, c dane.Combination) {
+func (b *Block) warnCombination(s statement, c dane.Combination) {
 	if c.MatchingType == dane.Full {
 		b.warn(s, "%s puts whole keys or certificates into DNS: prefer %d %d 1 (RFC 7671 10.1.2)", c, c.Usage, c.Selector)
 	}
@@ -29,17 +27,17 @@ func (b *block) warnCombination(s statement, c dane.Combination) {
 	}
 }
 
-func (b *block) warnLedger() {
-	s := statement{position: b.position, option: "tlsa"}
-	if at, written := b.written["ledger"]; written {
-		s = statement{position: at, option: "ledger none"}
+func (b *Block) warnLedger() {
+	s := statement{Position: b.Position, option: "tlsa"}
+	if at, written := b.Written["ledger"]; written {
+		s = statement{Position: at, option: "ledger none"}
 	}
 	b.warn(s, "the timeline is in memory only, so each restart forgets which records caches may still hold: write ledger FILE")
 }
 
 // warnSize estimates the answer while two keys overlap, and warns where it will not fit into a UDP message of the usual
 // size (RFC 9715). Lengths that only the certificates can tell are those of ordinary ones.
-func (b *block) warnSize(d *draft, o publish.Owner) {
+func (b *Block) warnSize(d *draft, o publish.Owner) {
 	const (
 		fixed       = 12 + 4 + 11 // header, question, OPT
 		record      = 12 + 3      // compressed name, type, class, TTL, length; usage, selector, matching type
@@ -69,75 +67,75 @@ func (b *block) warnSize(d *draft, o publish.Owner) {
 	}
 }
 
-// peers is what else the server block has.
-type peers struct {
-	// dnssec signs our answers.
-	dnssec bool
-	// unsigned: *dnssec* stands behind us, where it sees none of our answers.
-	unsigned bool
-	// next: a plugin after us serves the zone.
-	next bool
-	// transfer lets secondaries have the zone.
-	transfer bool
-	// server are the zones of the server block.
-	server []string
-	// any answers queries of type ANY before us.
-	any bool
-	// stale: *cache* may answer with what has expired.
-	stale bool
-	// rewrite says what *rewrite* does to the queries for an owner or to its records, empty for nothing; nil without it.
-	rewrite func(owner string, ttl uint32) string
+// Peers is what else the server block has.
+type Peers struct {
+	// DNSSEC signs our answers.
+	DNSSEC bool
+	// Unsigned: *dnssec* stands behind us, where it sees none of our answers.
+	Unsigned bool
+	// Next: a plugin after us serves the zone.
+	Next bool
+	// Transfer lets secondaries have the zone.
+	Transfer bool
+	// Server are the zones of the server block.
+	Server []string
+	// Any answers queries of type ANY before us.
+	Any bool
+	// Stale: *cache* may answer with what has expired.
+	Stale bool
+	// Rewrite says what *rewrite* does to the queries for an owner or to its records, empty for nothing; nil without it.
+	Rewrite func(owner string, ttl uint32) string
 }
 
 // mostRewrites bounds for how many owners the rules of *rewrite* are tried at start.
 const mostRewrites = 64
 
-// check judges the block together with the rest of its server block. It returns what to log.
-func (b *block) check(p peers) (warnings []string, err error) {
+// Check judges the block together with the rest of its server block. It returns what to log.
+func (b *Block) Check(p Peers) (warnings []string, err error) {
 	tell := func(format string, args ...any) {
-		warnings = append(warnings, fmt.Sprintf("%s - tlsa: "+format, append([]any{b.position}, args...)...))
+		warnings = append(warnings, fmt.Sprintf("%s - tlsa: "+format, append([]any{b.Position}, args...)...))
 	}
 	switch {
-	case b.authority != nil && len(b.authority.fall.Zones) > 0 && !p.next:
-		return nil, b.written["fallthrough"].errorf("fallthrough leads nowhere: no plugin stands after tlsa, remove it")
-	case b.authority == nil && !p.next:
+	case b.Authority != nil && len(b.Authority.Fall) > 0 && !p.Next:
+		return nil, b.Written["fallthrough"].errorf("fallthrough leads nowhere: no plugin stands after tlsa, remove it")
+	case b.Authority == nil && !p.Next:
 		return nil, b.errorf("tlsa: no plugin after it serves %s: add file, auto or secondary to the server block, or authority to tlsa",
 			list(b.Zones))
 	}
-	if p.unsigned {
+	if p.Unsigned {
 		return nil, b.errorf("tlsa: dnssec stands after it in this build and would sign none of its answers: " +
 			"in plugin.cfg, put tlsa after dnssec and transfer, and before file")
 	}
-	if !p.dnssec && !p.transfer { // what is transferred may well be signed by a secondary
+	if !p.DNSSEC && !p.Transfer { // what is transferred may well be signed by a secondary
 		tell("no dnssec in the server block, so clients ignore its TLSA records: add dnssec, unless something else signs them")
 	}
-	if b.authority != nil && p.next {
+	if b.Authority != nil && p.Next {
 		for _, zone := range b.Zones {
-			if above := longestAbove(p.server, zone); above != "" {
+			if above := longestAbove(p.Server, zone); above != "" {
 				tell("authority of %s stands in the server block of %s, whose DS record for it would be signed with the wrong key: "+
 					"give %s a server block of its own", zone, above, zone)
 			}
 		}
 	}
-	if b.guardOnly() {
+	if b.GuardOnly() {
 		return warnings, nil
 	}
-	if most := uint32(time.Hour / time.Second); p.dnssec && b.TTL > most {
-		return nil, b.written["ttl"].errorf("ttl: %s is more than dnssec can sign, and caches would keep the records too long: write at most 1h",
+	if most := uint32(time.Hour / time.Second); p.DNSSEC && b.TTL > most {
+		return nil, b.Written["ttl"].errorf("ttl: %s is more than dnssec can sign, and caches would keep the records too long: write at most 1h",
 			time.Duration(b.TTL)*time.Second)
 	}
-	if p.any && p.dnssec {
+	if p.Any && p.DNSSEC {
 		tell("any answers queries of type ANY before dnssec, unsigned, so validators refuse it for the names of tlsa too: remove any")
 	}
-	if p.stale {
+	if p.Stale {
 		tell("cache with serve_stale leaves the names of tlsa alone, but not the aliases that lead to them: " +
 			"remove serve_stale, or let no CNAME of the zone lead to a name of tlsa")
 	}
 	for _, o := range b.Owners[:min(len(b.Owners), mostRewrites)] {
-		if p.rewrite == nil {
+		if p.Rewrite == nil {
 			break
 		}
-		if what := p.rewrite(o.Name, b.TTL); what != "" {
+		if what := p.Rewrite(o.Name, b.TTL); what != "" {
 			tell("rewrite %s, so what clients get for %s is not what tlsa counts hold and grace by: leave the name out of the rule", what, o.Name)
 		}
 	}
@@ -146,18 +144,23 @@ func (b *block) check(p peers) (warnings []string, err error) {
 
 // longestAbove gives the closest of the zones that zone lies below; empty if there is none.
 func longestAbove(zones []string, zone string) string {
-	_, parent, _ := strings.Cut(zone, ".")
-	return plugin.Zones(zones).Matches(parent)
+	closest := ""
+	for _, z := range zones {
+		if strings.HasSuffix(zone, "."+z) && len(z) > len(closest) {
+			closest = z
+		}
+	}
+	return closest
 }
 
-// equal tells whether two blocks that share a ledger, zones and a view have the same options, as they must.
-func (b *block) equal(o *block) error {
+// Equal tells whether two blocks that share a ledger, zones and a view have the same options, as they must.
+func (b *Block) Equal(o *Block) error {
 	err := sameOptions(b.Config, o.Config)
 	if err == nil {
-		err = sameAuthority(b.authority, o.authority)
+		err = sameAuthority(b.Authority, o.Authority)
 	}
 	if err != nil {
-		return b.errorf("tlsa shares ledger, zones and view with %s and must have the same options, but %w", o.position, err)
+		return b.errorf("tlsa shares ledger, zones and view with %s and must have the same options, but %w", o.Position, err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package tlsa
+package corefile
 
 import (
 	"path/filepath"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
@@ -16,13 +17,13 @@ import (
 )
 
 // directiveOf parses one directive in a server block of example.org and example.net.
-func directiveOf(text string) ([]*block, error) {
+func directiveOf(text string) ([]*Block, error) {
 	c := caddy.NewTestController("dns", text)
 	c.ServerBlockKeys = []string{"dns://example.org.:53", "dns://example.net.:53"}
-	return parse(c)
+	return Parse(&c.Dispenser, c.ServerBlockKeys, dnsserver.GetConfig(c).Root)
 }
 
-func must(t *testing.T, text string) *block {
+func must(t *testing.T, text string) *Block {
 	t.Helper()
 	blocks, err := directiveOf(text)
 	if err != nil || len(blocks) != 1 {
@@ -37,7 +38,7 @@ func TestErrorReadsLikeOneOfTheCorefileParser(t *testing.T) {
 	c := caddy.NewTestController("dns", "a\nb")
 	c.Next()
 	c.Next()
-	if got, want := here(c).errorf("is %d", 1).Error(), c.Errf("is %d", 1).Error(); got != want {
+	if got, want := here(&c.Dispenser).errorf("is %d", 1).Error(), c.Errf("is %d", 1).Error(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -56,44 +57,44 @@ func TestTextThatNoCorefileCanHoldIsRefusedAllTheSame(t *testing.T) {
 }
 
 func TestPeersDecideWarningsAndErrors(t *testing.T) {
-	fine := peers{dnssec: true, next: true}
+	fine := Peers{DNSSEC: true, Next: true}
 	changes := func(string, uint32) string { return "changes it" }
 	nothing := func(string, uint32) string { return "" }
 	for sentence, row := range map[string]struct {
 		text     string
-		peers    peers
+		peers    Peers
 		warnings []string
 		err      string
 	}{
 		"dnssec and a zone behind: nothing to say": {plain + "}", fine, nil, ""},
-		"nothing behind": {plain + "}", peers{dnssec: true}, nil,
+		"nothing behind": {plain + "}", Peers{DNSSEC: true}, nil,
 			"Testfile:1 - Error during parsing: tlsa: no plugin after it serves example.org.: add file, auto or secondary to the server block, or authority to tlsa"},
-		"nothing behind a guard": {"tlsa", peers{dnssec: true}, nil,
+		"nothing behind a guard": {"tlsa", Peers{DNSSEC: true}, nil,
 			"Testfile:1 - Error during parsing: tlsa: no plugin after it serves example.net., example.org.: add file, auto or secondary to the server block, or authority to tlsa"},
-		"no dnssec": {plain + "}", peers{next: true},
+		"no dnssec": {plain + "}", Peers{Next: true},
 			[]string{"Testfile:1 - tlsa: no dnssec in the server block, so clients ignore its TLSA records: add dnssec, unless something else signs them"}, ""},
 		"an hour under dnssec is not too long": {plain + "ttl 1h\n}", fine, nil, ""},
 		"a second more under dnssec is": {plain + "ttl 3601\n}", fine, nil,
 			"Testfile:4 - Error during parsing: ttl: 1h0m1s is more than dnssec can sign, and caches would keep the records too long: write at most 1h"},
-		"transfer with propagation, even none": {plain + "propagation 0\n}", peers{dnssec: true, next: true, transfer: true}, nil, ""},
-		"rewrite": {plain + "}", peers{dnssec: true, next: true, rewrite: changes}, []string{
+		"transfer with propagation, even none": {plain + "propagation 0\n}", Peers{DNSSEC: true, Next: true, Transfer: true}, nil, ""},
+		"rewrite": {plain + "}", Peers{DNSSEC: true, Next: true, Rewrite: changes}, []string{
 			"Testfile:1 - tlsa: rewrite changes it, so what clients get for _25._tcp.a.example.org. is not what tlsa counts hold and grace by: " +
 				"leave the name out of the rule",
 		}, ""},
-		"any": {plain + "}", peers{dnssec: true, next: true, any: true, rewrite: nothing}, []string{
+		"any": {plain + "}", Peers{DNSSEC: true, Next: true, Any: true, Rewrite: nothing}, []string{
 			"Testfile:1 - tlsa: any answers queries of type ANY before dnssec, unsigned, so validators refuse it for the names of tlsa too: remove any",
 		}, ""},
-		"serve_stale": {plain + "}", peers{dnssec: true, next: true, stale: true, rewrite: nothing}, []string{
+		"serve_stale": {plain + "}", Peers{DNSSEC: true, Next: true, Stale: true, Rewrite: nothing}, []string{
 			"Testfile:1 - tlsa: cache with serve_stale leaves the names of tlsa alone, but not the aliases that lead to them: " +
 				"remove serve_stale, or let no CNAME of the zone lead to a name of tlsa",
 		}, ""},
-		"dnssec behind tlsa": {plain + "}", peers{unsigned: true, next: true}, nil,
+		"dnssec behind tlsa": {plain + "}", Peers{Unsigned: true, Next: true}, nil,
 			"Testfile:1 - Error during parsing: tlsa: dnssec stands after it in this build and would sign none of its answers: " +
 				"in plugin.cfg, put tlsa after dnssec and transfer, and before file"},
-		"a guard does not care for TTLs": {"tlsa", peers{dnssec: true, next: true, transfer: true, rewrite: changes}, nil, ""},
+		"a guard does not care for TTLs": {"tlsa", Peers{DNSSEC: true, Next: true, Transfer: true, Rewrite: changes}, nil, ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			warnings, err := must(t, row.text).check(row.peers)
+			warnings, err := must(t, row.text).Check(row.peers)
 			got := ""
 			if err != nil {
 				got = err.Error()
@@ -164,7 +165,7 @@ func FuzzParse(f *testing.F) {
 }
 
 // valid holds every promise of publish.Config and rollover.Policy against a block that parse let through.
-func valid(t *testing.T, b *block) {
+func valid(t *testing.T, b *Block) {
 	t.Helper()
 	claim := func(ok bool, format string, args ...any) {
 		t.Helper()
@@ -187,7 +188,7 @@ func valid(t *testing.T, b *block) {
 		claim(strings.HasPrefix(o.Host, "*.") && strings.Count(o.Name, "*") == 1 && len(o.Policy.Pins) == 0, "pattern %+v", o)
 	}
 	for _, o := range slices.Concat(b.Owners, b.Patterns) {
-		within := slices.ContainsFunc(b.Zones, func(zone string) bool { return dns.IsSubDomain(zone, o.Name) && (zone != o.Name || b.authority != nil) })
+		within := slices.ContainsFunc(b.Zones, func(zone string) bool { return dns.IsSubDomain(zone, o.Name) && (zone != o.Name || b.Authority != nil) })
 		claim(within && o.Name == dns.CanonicalName(o.Name), "owner %q", o.Name)
 		buffer := make([]byte, 255)
 		_, err := dns.PackDomainName(o.Name, buffer, 0, nil, false)
@@ -198,7 +199,7 @@ func valid(t *testing.T, b *block) {
 	}
 }
 
-func validPolicy(claim func(ok bool, format string, args ...any), b *block, o publish.Owner) {
+func validPolicy(claim func(ok bool, format string, args ...any), b *Block, o publish.Owner) {
 	p := o.Policy
 	least := p.Propagation + 2*time.Duration(p.TTL)*time.Second
 	claim(p.TTL == b.TTL && p.TTL > 0 && p.Propagation >= 0, "ttl %d of %d, propagation %s", p.TTL, b.TTL, p.Propagation)

@@ -1,51 +1,51 @@
-package tlsa
+package corefile
 
 import (
 	"fmt"
 	"strings"
 
-	"github.com/coredns/caddy"
+	"github.com/coredns/caddy/caddyfile"
 )
 
-// A position is a place in the Corefile, or in a file that it imports.
-type position struct {
-	file string
-	line int
+// A Position is a place in the Corefile, or in a file that it imports.
+type Position struct {
+	File string
+	Line int
 }
 
 // String gives the position as an editor understands it.
-func (p position) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
+func (p Position) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
 
 // errorf words an error like the Corefile's own parser does. caddy's Errf would name the line that was read last, and
 // much of what can be wrong is only known once the whole block has been read.
-func (p position) errorf(format string, args ...any) error {
+func (p Position) errorf(format string, args ...any) error {
 	return fmt.Errorf("%s - Error during parsing: "+format, append([]any{p}, args...)...)
 }
 
-func here(c *caddy.Controller) position { return position{file: c.File(), line: c.Line()} }
+func here(c *caddyfile.Dispenser) Position { return Position{File: c.File(), Line: c.Line()} }
 
 // A directive is one `tlsa` of the Corefile as it is written, nothing in it understood yet.
 type directive struct {
-	position
+	Position
 	zones   []string
 	options []statement
 }
 
 // A statement is one line of a block.
 type statement struct {
-	position
+	Position
 	option string
 	args   []string
 }
 
 // errorf is position.errorf with the option named first.
 func (s statement) errorf(format string, args ...any) error {
-	return s.position.errorf("%s: "+format, append([]any{s.option}, args...)...)
+	return s.Position.errorf("%s: "+format, append([]any{s.option}, args...)...)
 }
 
 // readDirective reads the directive on whose name c stands, up to the end of its block.
-func readDirective(c *caddy.Controller) (directive, error) {
-	d := directive{position: here(c)}
+func readDirective(c *caddyfile.Dispenser) (directive, error) {
+	d := directive{Position: here(c)}
 	if c.Val() == "{" || c.Val() == "}" {
 		return d, d.errorf("stray %q: the block opens with \"{\" at the end of the line of tlsa", c.Val())
 	}
@@ -64,14 +64,14 @@ func readDirective(c *caddy.Controller) (directive, error) {
 }
 
 // readOptions reads the lines after an opening brace, up to the closing one.
-func readOptions(c *caddy.Controller) ([]statement, error) {
+func readOptions(c *caddyfile.Dispenser) ([]statement, error) {
 	opened := here(c)
 	var options []statement
 	for c.Next() {
-		s := statement{position: here(c), option: c.Val()}
+		s := statement{Position: here(c), option: c.Val()}
 		if s.option == "}" {
 			if c.NextArg() {
-				return nil, s.position.errorf("%q after the closing brace: write it on a line of its own", c.Val())
+				return nil, s.Position.errorf("%q after the closing brace: write it on a line of its own", c.Val())
 			}
 			return options, nil
 		}
@@ -79,7 +79,7 @@ func readOptions(c *caddy.Controller) ([]statement, error) {
 			s.args = append(s.args, c.Val())
 		}
 		for _, word := range append([]string{s.option}, s.args...) {
-			if err := noBrace(s.position, word); err != nil {
+			if err := noBrace(s.Position, word); err != nil {
 				return nil, err
 			}
 		}
@@ -90,7 +90,7 @@ func readOptions(c *caddy.Controller) ([]statement, error) {
 
 // noBrace refuses braces wherever they do not open or close the block. The Corefile's parser gives a brace that stands
 // alone as a word like any other, and one within a word unchanged.
-func noBrace(at position, word string) error {
+func noBrace(at Position, word string) error {
 	switch {
 	case !strings.ContainsAny(word, "{}"):
 		return nil

@@ -1,4 +1,4 @@
-package tlsa
+package corefile
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 )
 
 // load reads a whole Corefile as CoreDNS does, up to where plugins would start. It gives the blocks and all warnings.
-func load(name, text string) (blocks []*block, warnings []string, err error) {
+func load(name, text string) (blocks []*Block, warnings []string, err error) {
 	servers, err := caddyfile.Parse(name, strings.NewReader(text), nil)
 	if err != nil {
 		return nil, nil, err
@@ -30,15 +30,15 @@ func load(name, text string) (blocks []*block, warnings []string, err error) {
 			dnsserver.GetConfig(c).Root = tokens[1].Text
 		}
 		c.Dispenser = caddyfile.NewDispenserTokens(name, server.Tokens["tlsa"])
-		parsed, err := parse(c)
+		parsed, err := Parse(&c.Dispenser, c.ServerBlockKeys, dnsserver.GetConfig(c).Root)
 		if err != nil {
 			return nil, nil, err
 		}
 		for _, b := range parsed {
-			checked, err := b.check(peers{
-				dnssec:   server.Tokens["dnssec"] != nil,
-				next:     server.Tokens["file"] != nil,
-				transfer: server.Tokens["transfer"] != nil,
+			checked, err := b.Check(Peers{
+				DNSSEC:   server.Tokens["dnssec"] != nil,
+				Next:     server.Tokens["file"] != nil,
+				Transfer: server.Tokens["transfer"] != nil,
 			})
 			if err != nil {
 				return nil, nil, err
@@ -47,11 +47,11 @@ func load(name, text string) (blocks []*block, warnings []string, err error) {
 				if other.Ledger != b.Ledger || !cmp.Equal(other.Zones, b.Zones) {
 					continue
 				}
-				if err := b.equal(other); err != nil {
+				if err := b.Equal(other); err != nil {
 					return nil, nil, err
 				}
 			}
-			warnings = append(append(warnings, b.warnings...), checked...)
+			warnings = append(append(warnings, b.Warnings...), checked...)
 			blocks = append(blocks, b)
 		}
 	}
@@ -61,7 +61,7 @@ func load(name, text string) (blocks []*block, warnings []string, err error) {
 // corefiles gives the text of every Corefile in testdata with the suffix, by name.
 func corefiles(t testing.TB, suffix string) map[string]string {
 	t.Helper()
-	paths, err := filepath.Glob("../../testdata/corefiles/*" + suffix)
+	paths, err := filepath.Glob("../../../testdata/corefiles/*" + suffix)
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no Corefile ends in %s: %v", suffix, err)
 	}
@@ -102,13 +102,13 @@ func TestBadCorefileIsRefusedWithItsMessage(t *testing.T) {
 }
 
 // describe writes blocks down, a line for each and one for each owner.
-func describe(blocks []*block) []string {
+func describe(blocks []*Block) []string {
 	var lines []string
 	for _, b := range blocks {
 		lines = append(lines, fmt.Sprintf("zones %v certs %q next %q ledger %q ttl %d rescan %s",
 			b.Zones, b.Certs, b.Next, b.Ledger, b.TTL, b.Rescan))
-		if a := b.authority; a != nil {
-			lines = append(lines, fmt.Sprintf("authority %v mbox %s fallthrough %v", a.servers, a.mailbox, a.fall.Zones))
+		if a := b.Authority; a != nil {
+			lines = append(lines, fmt.Sprintf("authority %v mbox %s fallthrough %v", a.Servers, a.Mailbox, a.Fall))
 		}
 		if b.Control+b.Status != "" {
 			lines[len(lines)-1] += fmt.Sprintf(" control %q status %q", b.Control, b.Status)

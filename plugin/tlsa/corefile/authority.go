@@ -1,4 +1,4 @@
-package tlsa
+package corefile
 
 import (
 	"errors"
@@ -8,32 +8,31 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/pkg/fall"
 	"github.com/miekg/dns"
 )
 
-// An authority is what `authority` and `fallthrough` say: the zones' apexes are ours.
-type authority struct {
-	// servers are the targets of the NS records: lower case, fully qualified, in the order of the Corefile.
-	servers []string
-	// mailbox is the SOA's RNAME; empty stands for hostmaster in each zone.
-	mailbox string
-	// fall are the names that go to the next plugin where there is nothing of ours.
-	fall fall.F
+// An Authority is what `authority` and `fallthrough` say: the zones' apexes are ours.
+type Authority struct {
+	// Servers are the targets of the NS records: lower case, fully qualified, in the order of the Corefile.
+	Servers []string
+	// Mailbox is the SOA's RNAME; empty stands for hostmaster in each zone.
+	Mailbox string
+	// Fall are the zones whose names go to the next plugin where there is nothing of ours: "." for all, none without
+	// `fallthrough`.
+	Fall []string
 }
 
 // authorityLine reads `authority NS... [mbox MAILBOX]`.
 func (b *builder) authorityLine(s statement) error {
-	a := &authority{}
+	a := &Authority{}
 	servers := s.args
 	if i := slices.Index(s.args, "mbox"); i >= 0 {
 		servers = s.args[:i]
-		raw, err := statement{position: s.position, option: "authority: mbox", args: s.args[i+1:]}.one("mailbox")
+		raw, err := statement{Position: s.Position, option: "authority: mbox", args: s.args[i+1:]}.one("mailbox")
 		if err != nil {
 			return err
 		}
-		if a.mailbox, err = b.mailbox(raw); err != nil {
+		if a.Mailbox, err = b.mailbox(raw); err != nil {
 			return s.errorf("mailbox %q: %w", raw, err)
 		}
 	}
@@ -45,16 +44,16 @@ func (b *builder) authorityLine(s statement) error {
 		if err != nil {
 			return s.errorf("name server %q: %w", raw, err)
 		}
-		if slices.Contains(a.servers, server) {
+		if slices.Contains(a.Servers, server) {
 			return s.errorf("name server %q stands twice: remove one", raw)
 		}
-		if zone := plugin.Zones(b.Zones).Matches(server); zone != "" {
+		if zone := longest(b.Zones, server); zone != "" {
 			b.warn(s, "name server %s lies in %s, where it has no address: the parent of that zone must have it as glue",
 				server, zone)
 		}
-		a.servers = append(a.servers, server)
+		a.Servers = append(a.Servers, server)
 	}
-	b.authority = a
+	b.Authority = a
 	return nil
 }
 
@@ -123,28 +122,31 @@ func (b *builder) fallthroughLine(s statement) error {
 			return s.errorf("%w", err)
 		}
 		for _, zone := range names {
-			if plugin.Zones(b.Zones).Matches(zone) == "" {
+			if longest(b.Zones, zone) == "" {
 				return s.errorf("zone %q is outside of %s, where it would never be asked for: mend it, or leave the zones out",
 					raw, list(b.Zones))
 			}
 		}
 		zones = append(zones, names...)
 	}
+	if len(zones) == 0 {
+		zones = []string{"."}
+	}
 	slices.Sort(zones)
-	b.fall.SetZonesFromArgs(slices.Compact(zones))
+	b.fall = slices.Compact(zones)
 	return nil
 }
 
 // authorize joins fallthrough to authority, without which it makes no sense.
 func (b *builder) authorize() error {
-	at, written := b.written["fallthrough"]
+	at, written := b.Written["fallthrough"]
 	switch {
 	case !written:
 		return nil
-	case b.authority == nil:
+	case b.Authority == nil:
 		return at.errorf("fallthrough without authority: remove it, a name that is not ours always goes to the next plugin")
 	}
-	b.authority.fall = b.fall
+	b.Authority.Fall = b.fall
 	return nil
 }
 
@@ -173,15 +175,15 @@ func parseApexOwner(raw string, zones []string) (ownerName, error) {
 }
 
 // sameAuthority is sameOptions for what the publisher does not know.
-func sameAuthority(a, b *authority) error {
-	words := func(x *authority) []setting {
+func sameAuthority(a, b *Authority) error {
+	words := func(x *Authority) []setting {
 		if x == nil {
-			x = &authority{}
+			x = &Authority{}
 		}
 		return []setting{
-			{"authority", strings.Join(x.servers, " ")},
-			{"mbox of authority", x.mailbox},
-			{"fallthrough", strings.Join(x.fall.Zones, " ")},
+			{"authority", strings.Join(x.Servers, " ")},
+			{"mbox of authority", x.Mailbox},
+			{"fallthrough", strings.Join(x.Fall, " ")},
 		}
 	}
 	other := words(b)

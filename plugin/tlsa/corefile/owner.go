@@ -1,4 +1,4 @@
-package tlsa
+package corefile
 
 import (
 	"errors"
@@ -9,16 +9,15 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
 	"golang.org/x/net/idna"
 )
 
-// serverZones are the zones of the server block, from its keys.
-func serverZones(keys []string) ([]string, error) {
+// ServerZones are the zones of a server block, from its keys: lower case, fully qualified, sorted, without duplicates.
+func ServerZones(keys []string) ([]string, error) {
 	var zones []string
 	for _, key := range keys {
-		hosts := plugin.Host(key).NormalizeExact()
+		hosts := zonesOfKey(key)
 		if len(hosts) == 0 {
 			return nil, fmt.Errorf("zone %q of the server block is not a domain name: mend it", key)
 		}
@@ -46,7 +45,7 @@ func parseZones(written, server []string) ([]string, error) {
 			return nil, err
 		}
 		for _, zone := range names {
-			if zone != "." && !plugin.Zones(server).Contains(zone) {
+			if zone != "." && longest(server, zone) == "" {
 				return nil, fmt.Errorf("zone %q is outside of the server block's %s, where it would never be asked for: "+
 					"move tlsa to the server block of that zone", raw, list(server))
 			}
@@ -69,7 +68,7 @@ func parseZone(raw string) ([]string, error) {
 		return []string{"."}, nil
 	}
 	if _, _, err := net.ParseCIDR(raw); err == nil {
-		if hosts := plugin.Host(raw).NormalizeExact(); len(hosts) > 0 {
+		if hosts := zonesOfKey(raw); len(hosts) > 0 {
 			return hosts, nil
 		}
 	}
@@ -134,7 +133,7 @@ func qualify(raw string, zones []string) (string, error) {
 		return "", fmt.Errorf("the name has %d octets, 255 are the most", wireLength(name))
 	case slices.Contains(zones, name):
 		return "", errors.New("the zone's own name cannot be an owner, write _PORT._PROTO alone for its services")
-	case !plugin.Zones(zones).Contains(name):
+	case longest(zones, name) == "":
 		return "", fmt.Errorf("it is outside of %s: mend the name, or add its zone after tlsa", list(zones))
 	}
 	return name, nil

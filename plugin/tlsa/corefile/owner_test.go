@@ -1,4 +1,4 @@
-package tlsa
+package corefile
 
 import (
 	"strings"
@@ -102,7 +102,7 @@ func TestZonesComeFromTheArgumentsOrTheServerBlock(t *testing.T) {
 		"a network is its reverse zones":              {[]string{"10.0.0.0/23"}, []string{"10.in-addr.arpa"}, []string{"0.0.10.in-addr.arpa.", "1.0.10.in-addr.arpa."}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			server, err := serverZones(row.keys)
+			server, err := ServerZones(row.keys)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +126,7 @@ func TestServerBlockWithoutAZoneIsRefused(t *testing.T) {
 		"a key that is no name": {[]string{"a..b"}, `zone "a..b" of the server block is not a domain name: mend it`},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			server, err := serverZones(row.keys)
+			server, err := ServerZones(row.keys)
 			if err == nil {
 				_, err = parseZones(nil, server)
 			}

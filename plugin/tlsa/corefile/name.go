@@ -1,4 +1,4 @@
-package tlsa
+package corefile
 
 import (
 	"errors"
@@ -61,7 +61,7 @@ func (b *builder) nameLine(s statement) error {
 		if err != nil {
 			return err
 		}
-		if len(d.lines) > 0 && d.lines[len(d.lines)-1].position == s.position {
+		if len(d.lines) > 0 && d.lines[len(d.lines)-1].Position == s.Position {
 			return s.errorf("owner %q stands twice in this line: remove one", raw)
 		}
 		if err := d.add(line); err != nil {
@@ -120,9 +120,9 @@ func (d *draft) add(line nameLine) error {
 		switch {
 		case (len(other.from) == 0) != (len(line.from) == 0):
 			return fmt.Errorf("it has from in one of this line and %s only: without from it would take every certificate "+
-				"that covers it, so write from in both or neither", other.position)
+				"that covers it, so write from in both or neither", other.Position)
 		case bare(other) || bare(line):
-			return fmt.Errorf("it stands at %s already: join the two lines", other.position)
+			return fmt.Errorf("it stands at %s already: join the two lines", other.Position)
 		}
 	}
 	for _, lineage := range line.from {
@@ -141,13 +141,13 @@ func (d *draft) add(line nameLine) error {
 	return nil
 }
 
-func find[T comparable](all []placed[T], v T) (position, bool) {
+func find[T comparable](all []placed[T], v T) (Position, bool) {
 	for _, p := range all {
 		if p.value == v {
-			return p.position, true
+			return p.Position, true
 		}
 	}
-	return position{}, false
+	return Position{}, false
 }
 
 // lineage reads the name or, where it has a slash, the path of a lineage.

@@ -1,4 +1,4 @@
-package tlsa
+package corefile
 
 import (
 	"fmt"
@@ -6,42 +6,43 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coredns/caddy"
-	"github.com/coredns/coredns/core/dnsserver"
-	"github.com/coredns/coredns/plugin/pkg/fall"
+	"github.com/coredns/caddy/caddyfile"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/publish"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// A block is one `tlsa` directive, valid as it stands. View is unknown until the server has been put together.
-type block struct {
+// A Block is one `tlsa` directive, valid as it stands. View is unknown until the server has been put together.
+type Block struct {
 	publish.Config
-	position
-	// authority is nil where the next plugin has the apex.
-	authority *authority
+	Position
+	// Authority is nil where the next plugin has the apex.
+	Authority *Authority
 	// Control is the absolute path of the control socket, Status the address of the read-only status; empty without one.
 	Control, Status string
-	// warnings are for the operator's log, each with its place.
-	warnings []string
-	// written tells where each option stands; an option that is missing here has its default.
-	written map[string]position
+	// Warnings are for the operator's log, each with its place.
+	Warnings []string
+	// Written tells where each option stands; an option that is missing here has its default.
+	Written map[string]Position
+	// Named tells where each owner stands first.
+	Named map[string]Position
 }
 
-// guardOnly tells a block that publishes nothing and is there for the sake of other signed blocks.
-func (b *block) guardOnly() bool { return len(b.Owners)+len(b.Patterns) == 0 }
+// GuardOnly tells a block that publishes nothing and is there for the sake of other signed blocks.
+func (b *Block) GuardOnly() bool { return len(b.Owners)+len(b.Patterns) == 0 }
 
-// parse reads every tlsa directive of a server block. It opens no file and starts nothing. Each error names file, line,
+// Parse reads every tlsa directive of a server block: c has their words, keys are those of the server block, and relative
+// paths lie below root, or below the working directory. It opens no file and starts nothing. Each error names file, line,
 // value and what to do.
-func parse(c *caddy.Controller) ([]*block, error) {
-	var blocks []*block
+func Parse(c *caddyfile.Dispenser, keys []string, root string) ([]*Block, error) {
+	var blocks []*Block
 	for c.Next() {
 		d, err := readDirective(c)
 		if err != nil {
 			return nil, err
 		}
-		b, err := newBlock(d, c.ServerBlockKeys, dnsserver.GetConfig(c).Root)
+		b, err := newBlock(d, keys, root)
 		if err != nil {
 			return nil, err
 		}
@@ -56,15 +57,15 @@ func parse(c *caddy.Controller) ([]*block, error) {
 }
 
 // disjoint refuses an owner or apex that an earlier directive of the server block has: only one of them would be asked.
-func (b *block) disjoint(other *block) error {
+func (b *Block) disjoint(other *Block) error {
 	for _, zone := range b.Zones {
-		if b.authority != nil && other.authority != nil && slices.Contains(other.Zones, zone) {
-			return b.errorf("authority for %s stands in the tlsa directive at %s too: write it in one of them", zone, other.position)
+		if b.Authority != nil && other.Authority != nil && slices.Contains(other.Zones, zone) {
+			return b.errorf("authority for %s stands in the tlsa directive at %s too: write it in one of them", zone, other.Position)
 		}
 	}
 	for _, o := range b.Owners {
 		if slices.ContainsFunc(other.Owners, func(p publish.Owner) bool { return p.Name == o.Name }) {
-			return b.errorf("owner %s stands in the tlsa directive at %s too: name it in one of them", o.Name, other.position)
+			return b.errorf("owner %s stands in the tlsa directive at %s too: name it in one of them", o.Name, other.Position)
 		}
 	}
 	return b.apart(other)
@@ -72,12 +73,12 @@ func (b *block) disjoint(other *block) error {
 
 // A builder puts a block together from its lines.
 type builder struct {
-	*block
+	*Block
 	root   string
 	as     []placed[dane.Combination] // of the block, for names without their own
 	drafts []*draft
 	policy rollover.Policy // what all owners have in common
-	fall   fall.F          // of `fallthrough`
+	fall   []string        // of `fallthrough`
 	// parseOwner reads an owner: with authority also the zone's own name.
 	parseOwner func(raw string, zones []string) (ownerName, error)
 }
@@ -88,8 +89,8 @@ type placed[T any] struct {
 	statement
 }
 
-func newBlock(d directive, serverKeys []string, root string) (*block, error) {
-	server, err := serverZones(serverKeys)
+func newBlock(d directive, serverKeys []string, root string) (*Block, error) {
+	server, err := ServerZones(serverKeys)
 	if err != nil {
 		return nil, d.errorf("%w", err)
 	}
@@ -98,7 +99,7 @@ func newBlock(d directive, serverKeys []string, root string) (*block, error) {
 		return nil, d.errorf("%w", err)
 	}
 	b := &builder{
-		block: &block{position: d.position, written: make(map[string]position)},
+		Block: &Block{Position: d.Position, Written: make(map[string]Position), Named: make(map[string]Position)},
 		root:  root, parseOwner: parseOwner,
 	}
 	if slices.ContainsFunc(d.options, func(s statement) bool { return s.option == "authority" }) {
@@ -109,14 +110,14 @@ func newBlock(d directive, serverKeys []string, root string) (*block, error) {
 		if err := b.option(s); err != nil {
 			return nil, err
 		}
-		if _, again := b.written[s.option]; !again {
-			b.written[s.option] = s.position
+		if _, again := b.Written[s.option]; !again {
+			b.Written[s.option] = s.Position
 		}
 	}
 	if err := b.finish(d); err != nil {
 		return nil, err
 	}
-	return b.block, nil
+	return b.Block, nil
 }
 
 // finish judges what only the whole block can tell, and fills in the defaults.
@@ -141,6 +142,7 @@ func (b *builder) finish(d directive) error {
 			return err
 		}
 		b.warnSize(d, owner)
+		b.Named[owner.Name] = d.at.Position
 		if d.pattern() {
 			b.Patterns = append(b.Patterns, owner)
 			continue
@@ -152,7 +154,7 @@ func (b *builder) finish(d directive) error {
 	}
 	slices.Sort(b.Certs)
 	slices.Sort(b.Next)
-	if !b.guardOnly() && b.Ledger == "" {
+	if !b.GuardOnly() && b.Ledger == "" {
 		b.warnLedger()
 	}
 	return nil
@@ -164,10 +166,10 @@ func (b *builder) complete(options []statement) error {
 	for _, s := range options {
 		switch {
 		case len(b.drafts) == 0:
-			return s.position.errorf("%s without name or pin: nothing would be published, add one of them, or leave the block empty",
+			return s.Position.errorf("%s without name or pin: nothing would be published, add one of them, or leave the block empty",
 				s.option)
 		case !named && slices.Contains([]string{"certs", "next", "as"}, s.option):
-			return s.position.errorf("%s without name: no owner would use it, add name or remove it", s.option)
+			return s.Position.errorf("%s without name: no owner would use it, add name or remove it", s.option)
 		}
 	}
 	for _, d := range b.drafts {
@@ -192,7 +194,7 @@ func (b *builder) times() error {
 		{"hold", &p.Hold, p.Propagation + max(2*ttl, ttl+5*time.Minute)},
 		{"grace", &p.Grace, max(48*time.Hour, least)},
 	} {
-		at, written := b.written[wait.option]
+		at, written := b.Written[wait.option]
 		if !written || *wait.value == 0 { // notafter leaves the duration open
 			*wait.value = wait.preset
 		}
@@ -206,7 +208,7 @@ func (b *builder) times() error {
 
 // option reads one line of the block.
 func (b *builder) option(s statement) error {
-	at, again := b.written[s.option]
+	at, again := b.Written[s.option]
 	switch s.option {
 	case "certs":
 		return b.roots(s, &b.Certs)
@@ -220,7 +222,7 @@ func (b *builder) option(s statement) error {
 		return b.pinLine(s)
 	}
 	if again {
-		return s.position.errorf("%s stands a second time, first at %s: remove one", s.option, at)
+		return s.Position.errorf("%s stands a second time, first at %s: remove one", s.option, at)
 	}
 	switch s.option {
 	case "ttl":
@@ -244,7 +246,7 @@ func (b *builder) option(s statement) error {
 	case "fallthrough":
 		return b.fallthroughLine(s)
 	}
-	return s.position.errorf("%w", unknown(s.option))
+	return s.Position.errorf("%w", unknown(s.option))
 }
 
 func unknown(option string) error {

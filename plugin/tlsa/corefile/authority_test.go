@@ -1,4 +1,4 @@
-package tlsa
+package corefile
 
 import "testing"
 
@@ -13,10 +13,10 @@ func TestDifferenceInAuthorityIsNamed(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			a, b := must(t, plain+row.a+"}"), must(t, plain+row.b+"}")
-			if err := sameAuthority(a.authority, b.authority); err == nil || err.Error() != row.want {
+			if err := sameAuthority(a.Authority, b.Authority); err == nil || err.Error() != row.want {
 				t.Errorf("got %v\nwant %s", err, row.want)
 			}
-			if sameAuthority(b.authority, a.authority) == nil || sameAuthority(a.authority, a.authority) != nil {
+			if sameAuthority(b.Authority, a.Authority) == nil || sameAuthority(a.Authority, a.Authority) != nil {
 				t.Error("not so the other way round, or a block differs from itself")
 			}
 		})

@@ -1,4 +1,4 @@
-package tlsa
+package corefile
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package tlsa
+package corefile
 
 import (
 	"errors"
@@ -46,11 +46,11 @@ func parsePattern(raw string, zones []string) (ownerName, error) {
 }
 
 // apart refuses two directives that may have an owner in common by a `*`: only one of them would be asked.
-func (b *block) apart(other *block) error {
+func (b *Block) apart(other *Block) error {
 	o, p, clash := publish.Clash(b.Config, other.Config)
 	if !clash {
 		return nil
 	}
 	return b.errorf("owner %s and %s of the tlsa directive at %s can mean the same name: write both in one directive",
-		o, p, other.position)
+		o, p, other.Position)
 }

@@ -1,0 +1,102 @@
+package publish
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
+)
+
+// A Share is what one owner takes of what the directories hold.
+type Share struct {
+	Owner
+	// Pattern is the owner with a `*` that it comes from; empty where the Corefile writes it out.
+	Pattern string
+	Taken   []Taken
+	// Strays are what its `from` names and no directory has.
+	Strays []string
+}
+
+// Taken is a leaf that an owner takes, with its lineage.
+type Taken struct {
+	Lineage *certdir.Lineage
+	Leaf    certdir.Leaf
+}
+
+// Survey maps what a first sweep has found to the owners of a block, as its Publisher would have it at that moment. It reads
+// nothing: not the zone, so that it does not know the hosts of a wildcard SAN, and not the ledger. Owners come in the order
+// of the Corefile, then those with a `*`, then those that certificates bring.
+func Survey(cfg Config, found certdir.Changes) []Share {
+	var owners []*owner
+	for _, c := range cfg.Owners {
+		owners = append(owners, &owner{Owner: c, lineages: map[string]struct{}{}})
+	}
+	a := newAtlas(owners, newPatterns(cfg))
+	a.foreign = func(name string) bool { return longest(cfg.Zones, name+".") == "" }
+	a.create = func(pt *pattern, host string) {
+		name := pt.prefix + host + "."
+		if a.find(name) != nil || len(name) > mostOctets {
+			return
+		}
+		o := &owner{
+			Owner:    Owner{Name: name, Host: host + ".", From: pt.From, Policy: pt.Policy},
+			lineages: map[string]struct{}{}, dynamic: &dynamic{pattern: pt},
+		}
+		owners = append(owners, o)
+		a.add(o)
+		a.meet(o)
+	}
+	for _, r := range found.Roots {
+		a.roots[r.Path] = r
+	}
+	touched := map[*owner]struct{}{}
+	for _, l := range found.Lineages {
+		a.learn(l, touched)
+	}
+	var shares []Share
+	for _, o := range owners[:len(cfg.Owners)] {
+		shares = append(shares, a.share(o))
+	}
+	for _, c := range cfg.Patterns {
+		shares = append(shares, a.patternShare(c))
+	}
+	for _, o := range owners[len(cfg.Owners):] {
+		shares = append(shares, a.share(o))
+	}
+	return shares
+}
+
+func (a *atlas) share(o *owner) Share {
+	s := Share{Owner: o.Owner}
+	if o.dynamic != nil {
+		s.Pattern = o.dynamic.pattern.Name
+	} else {
+		s.Strays = a.absentees(o.From)
+	}
+	for _, id := range slices.Sorted(maps.Keys(o.lineages)) {
+		l := a.lineages[id]
+		for _, i := range l.owners[o] {
+			s.Taken = append(s.Taken, Taken{Lineage: l.Lineage, Leaf: l.Leaves[i]})
+		}
+	}
+	return s
+}
+
+func (a *atlas) patternShare(c Owner) Share {
+	return Share{Owner: c, Pattern: c.Name, Strays: a.absentees(c.From)}
+}
+
+// absentees are the names of a `from` that no lineage answers to.
+func (a *atlas) absentees(from []string) []string {
+	var strays []string
+	for _, name := range from {
+		found := false
+		for _, l := range a.lineages {
+			found = found || l.is(name)
+		}
+		if !found {
+			strays = append(strays, name)
+		}
+	}
+	return strays
+}
