@@ -79,7 +79,7 @@ func handshake(ctx context.Context, conn net.Conn, name, keys string) seen {
 	case clear.alerted:
 		return seen{err: fmt.Errorf("%w: %w", errAlert, err)}
 	case network(err):
-		return seen{err: err}
+		return seen{err: cmp.Or(ctx.Err(), err)} // the end of ctx closes the connection
 	case !refused(clear.chain):
 		clear.chain = nil // any other failure, a wrong signature say, means that the server may not hold the key
 	}
