@@ -76,7 +76,7 @@ func (a *app) command() *cobra.Command {
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand())
+	root.AddCommand(a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), a.hookCommand())
 	root.SetFlagErrorFunc(flagError)
 	return root
 }

@@ -28,6 +28,7 @@ func child() {
 	at, _ := strconv.Atoi(os.Getenv(stopEnv))
 	steps := 0
 	a := newTestApp(os.Stdin, os.Stdout, os.Stderr, network{})
+	a.getenv = os.Getenv
 	a.atStep = func(string) {
 		if steps++; steps == at {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
