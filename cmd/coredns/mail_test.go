@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -96,11 +97,11 @@ ns2  IN A   127.0.0.4
 mail IN A   127.0.0.5
 `
 
-// newMailSite starts everything; hook is the deploy hook, where DIR stands for the directory.
+// newMailSite starts everything; hook is the deploy hook, a shell script in which DIR stands for the directory.
 func newMailSite(t *testing.T, dir, hook string) *mailSite {
 	t.Helper()
 	m := &mailSite{t: t, dir: dir}
-	for _, d := range []string{"installed", "next", "certbot"} {
+	for _, d := range []string{"installed", "dane/certs", "dane/next", "certbot"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -114,11 +115,8 @@ func newMailSite(t *testing.T, dir, hook string) *mailSite {
 	daemon(t, "unbound", "-d", "-c", filepath.Join(resolver, "conf"))
 	warm(t, "127.0.0.1:53")
 
-	write(t, filepath.Join(dir, "hook"), "#!/bin/sh\nset -e\necho $$ >DIR/hook.pid.new\nmv DIR/hook.pid.new DIR/hook.pid\n"+hook)
-	text := strings.ReplaceAll(read(t, filepath.Join(dir, "hook")), "DIR", dir)
-	if err := os.WriteFile(filepath.Join(dir, "hook"), []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	const note = "#!/bin/sh\nset -e\necho $$ >DIR/hook.pid.new\nmv DIR/hook.pid.new DIR/hook.pid\n"
+	write(t, filepath.Join(dir, "hook"), strings.ReplaceAll(note+strings.TrimPrefix(hook, "#!/bin/sh\n"), "DIR", dir))
 	execute(t, dir, nil, "chmod", "755", "hook")
 	m.certbot = &site{t: t, ca: startPebble(t, filepath.Join(dir, "bin", "pebble")), dir: filepath.Join(dir, "certbot"), work: t.TempDir()}
 	m.certbot.certbot("certonly", "--cert-name", "mail", "-d", "mail.example.org", "--deploy-hook", filepath.Join(dir, "hook"))
@@ -148,8 +146,8 @@ func (m *mailSite) coredns(dir, addr string) *server {
         key file %s
     }
     tlsa {
-        certs %[3]s/installed
-        next %[3]s/next
+        certs %[3]s/dane/certs
+        next %[3]s/dane/next
         name _25._tcp.mail
         ttl %[4]s
         hold %[5]s
@@ -178,7 +176,7 @@ func tail(text string) string {
 // resume is what cron runs; it is killed after a time, if that is not 0.
 func (m *mailSite) resume(after time.Duration) {
 	m.t.Helper()
-	cmd := exec.Command(filepath.Join(m.dir, "bin", "tlsactl"), "hook", "certbot", "--next", filepath.Join(m.dir, "next"), "--resume")
+	cmd := exec.Command(filepath.Join(m.dir, "bin", "tlsactl"), "hook", "certbot", "--next", filepath.Join(m.dir, "dane", "next"), "--resume")
 	if err := cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}
@@ -195,7 +193,7 @@ func (m *mailSite) settle(each func()) {
 	want := read(m.t, filepath.Join(m.certbot.dir, "live", "mail", "privkey.pem"))
 	for range 10 * int(2*mailTTL/time.Second) {
 		if data, err := os.ReadFile(filepath.Join(m.dir, "installed", "mail.pem")); err == nil && strings.HasPrefix(string(data), want) {
-			if _, err := os.Stat(filepath.Join(m.dir, "next", "mail.pem")); err != nil {
+			if _, err := os.Stat(filepath.Join(m.dir, "dane", "next", "mail.pem")); err != nil {
 				return
 			}
 		}
@@ -210,14 +208,36 @@ func (m *mailSite) renew() {
 	m.certbot.certbot("renew", "--force-renewal", "--no-random-sleep-on-renew")
 }
 
-// gatedHook is the set-up of the README.
-const gatedHook = `exec DIR/bin/tlsactl hook certbot --next DIR/next --install DIR/installed --combined \
-	--server 127.0.0.3 --server 127.0.0.4 --hold 10s --run 'postfix -c DIR/receiver reload'
-`
+// gatedHook is the README's, at this test's places.
+func gatedHook(t *testing.T) string {
+	t.Helper()
+	hook := regexp.MustCompile("(?s)```sh\n(#!/bin/sh\n# certbot's deploy hook.*?)```").FindStringSubmatch(read(t, "../../README.md"))
+	if hook == nil {
+		t.Fatal("the README has no deploy hook")
+	}
+	text := hook[1]
+	for was, is := range map[string]string{
+		"/var/lib/dane/":       "DIR/dane/",
+		"/etc/postfix/tls":     "DIR/installed",
+		"postfix reload":       "postfix -c DIR/receiver reload",
+		"tlsactl hook certbot": fmt.Sprintf("DIR/bin/tlsactl hook certbot --server 127.0.0.3 --server 127.0.0.4 --hold %s", 2*mailTTL),
+	} {
+		if !strings.Contains(text, was) {
+			t.Fatalf("the README's deploy hook has no %s", was)
+		}
+		text = strings.ReplaceAll(text, was, is)
+	}
+	return text
+}
 
 // hastyHook installs at once, as most deploy hooks do.
-const hastyHook = `cat "$RENEWED_LINEAGE/privkey.pem" "$RENEWED_LINEAGE/fullchain.pem" >DIR/installed/.mail.pem
-mv DIR/installed/.mail.pem DIR/installed/mail.pem
+const hastyHook = `install() {
+	cp $1 $2/.mail.pem
+	mv $2/.mail.pem $2/mail.pem
+}
+cat "$RENEWED_LINEAGE/privkey.pem" "$RENEWED_LINEAGE/fullchain.pem" >DIR/both.pem
+install DIR/both.pem DIR/installed
+install "$RENEWED_LINEAGE/fullchain.pem" DIR/dane/certs
 ! test -e DIR/receiver/queue || postfix -c DIR/receiver reload
 `
 
@@ -233,7 +253,7 @@ func TestRenewalsLoseNoMail(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	m := newMailSite(t, dir, gatedHook)
+	m := newMailSite(t, dir, gatedHook(t))
 	for range mailRenewals() {
 		m.renew()
 		m.settle(func() { m.resume(0) })
@@ -282,7 +302,7 @@ func TestRenewalsLoseNoMailWhileEverythingIsKilled(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	m := newMailSite(t, dir, gatedHook)
+	m := newMailSite(t, dir, gatedHook(t))
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	var servers, hooks, resumes int
