@@ -141,7 +141,7 @@ func (v *hookVerb) check() error {
 	} {
 		switch {
 		case p.path == "" && (p.flag == "next" || p.flag == "install"):
-			return fail(exitUsage, "--%s DIR is missing: name the directory, see --help", p.flag)
+			return fail(exitUsage, "--%s DIR is missing: name it, see --help", p.flag)
 		case p.path != "" && !filepath.IsAbs(p.path):
 			return fail(exitUsage, "--%s %q: want an absolute path, because --resume runs elsewhere", p.flag, p.path)
 		}

@@ -80,7 +80,7 @@ func readJob(dir string) (*job, error) {
 // begin makes the job last, so that from here on --resume finishes it.
 func (h *handover) begin(ctx context.Context) error {
 	if err := os.MkdirAll(h.dir, 0o700); err != nil {
-		return fail(exitUsage, "--state: %w", err)
+		return fail(exitUsage, "--state: %w: name a directory that can be made", err)
 	}
 	unlock, err := h.lock(ctx)
 	if err != nil {

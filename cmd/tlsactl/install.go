@@ -135,13 +135,13 @@ func (i *installation) read(fromPath, toPath string) error {
 		return fail(exitUsage, "%w", err)
 	}
 	if i.from.shape == asNothing {
-		return fail(exitUsage, "%s: there is neither a directory nor a file nor a file of this base name", fromPath)
+		return fail(exitUsage, "%s: there is neither a directory nor a file nor a file of this base name: name what is staged", fromPath)
 	}
 	if toPath, err = filepath.Abs(toPath); err != nil {
 		return err
 	}
 	if i.to, err = readLineage(toPath); err != nil {
-		return fail(exitUsage, "%w", err)
+		return fail(exitUsage, "%w: TO, or the directory it is to lie in, must be there, for you to read", err)
 	}
 	isDir := i.from.shape == asDirectory || i.from.shape == asLink
 	switch i.to.shape {
@@ -202,7 +202,7 @@ func (i *installation) proceed(ctx context.Context) error {
 func (i *installation) judge(ctx context.Context) error {
 	wishes, err := i.request.wishes(i.from.subjects(), i.app.talk)
 	if err != nil {
-		return err
+		return fail(exitCode(err), "%s: %w", i.from.path, err)
 	}
 	if i.isInstalled(wishes) {
 		return nil

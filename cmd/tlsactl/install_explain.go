@@ -23,7 +23,7 @@ func (v *installVerb) explain(ctx context.Context, fromPath, toPath string, say 
 	i.settle()
 	wishes, err := r.wishes(i.from.subjects(), v.app.talk)
 	if err != nil {
-		return err
+		return fail(exitCode(err), "%s: %w", fromPath, err)
 	}
 	when := "at once: its records are those of the installed certificate"
 	if !i.isInstalled(wishes) {
