@@ -35,7 +35,7 @@ mount --bind "$MAIL_DIR/resolv.conf" /etc/resolv.conf && exec "$0" "$@"`
 
 // inside runs the calling test again in a namespace of its own. It gives the directory where that test has to do its work, and
 // "" to the test outside, whose work is done then.
-func inside(t *testing.T) (dir string) {
+func inside(t *testing.T) string {
 	t.Helper()
 	t.Parallel()
 	if dir := os.Getenv(mailEnv); dir != "" {

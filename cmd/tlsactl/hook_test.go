@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // A renewal is a mail server with an old certificate, and certbot's lineage with a new one, which the hook knows already: it
@@ -79,7 +82,9 @@ func (r *renewal) run(stop int, args ...string) (killed bool, err error) {
 	bin, err := os.Executable()
 	cmd := exec.CommandContext(r.t.Context(), must(r.t, bin, err), args...)
 	cmd.Args[0] = "tlsactl"
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", stopEnv, stop), "RENEWED_LINEAGE="+r.path("live", "mail"))
+	// A program with the race detector sleeps for a second at its end, if it is not told otherwise.
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", stopEnv, stop), "RENEWED_LINEAGE="+r.path("live", "mail"),
+		"GORACE=atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
@@ -174,6 +179,48 @@ func TestRenewalDuringTheWaitIsStagedAndJudgedAnew(t *testing.T) {
 	r.publish(r.old, newest)
 	if _, err := r.resume(0); err != nil || !r.presents(newest) {
 		t.Errorf("published: %v", err)
+	}
+}
+
+// A renewal between the verdict and the copy: what was judged is gone, and the newer one is staged and judged at once.
+func TestRenewalDuringTheInstallationIsTakenUpAtOnce(t *testing.T) {
+	r := newRenewal(t)
+	newest := newLineage(t, "mail.example.org", newKey(t))
+	r.publish(r.old, r.new, newest)
+	asked := 0
+	x := exchangerFunc(func(ctx context.Context, q *dns.Msg, transport, addr string) (*dns.Msg, error) {
+		if asked++; asked == 1 {
+			r.renew(newest)
+		}
+		return network{}.exchange(ctx, q, transport, addr)
+	})
+	code, _, stderr := tlsactl(t, x, "hook", "certbot", "--next", r.path("next"), "--resume")
+	if code != exitDone || asked != 2 || !r.presents(newest) {
+		t.Errorf("exit %d after %d questions: %s", code, asked, stderr)
+	}
+}
+
+// Cron's runs and certbot's may overlap: one works, the others leave it to it.
+func TestRunsSideBySideInstallOnce(t *testing.T) {
+	r := newRenewal(t)
+	errs := make(chan error, 12)
+	for i := range cap(errs) {
+		run := []func(int) (bool, error){r.resume, r.hook}[i%2]
+		go func() {
+			_, err := run(0)
+			errs <- err
+		}()
+	}
+	for range cap(errs) {
+		if err := <-errs; err != nil && exitOf(err) != exitNotYet {
+			t.Error(err)
+		}
+	}
+	if _, err := r.resume(0); err != nil || !r.presents(r.new) || r.read("next", "mail.pem") != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	if ran := strings.Count(string(r.read("log")), "ran"); ran != 1 {
+		t.Errorf("the command ran %d times", ran)
 	}
 }
 
