@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -145,16 +146,16 @@ func (h *handover) pushChanges(ctx context.Context) error {
 	if h.push == "" {
 		return nil
 	}
-	now := h.push + "\n"
+	now := []byte(h.push + "\n")
 	for _, path := range []string{h.staged(), h.copied()} {
 		data, err := os.ReadFile(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		now += digest(data) + "\n"
+		now = append(now, digest(data)+"\n"...)
 	}
 	record := filepath.Join(h.dir, "pushed")
-	if before, err := os.ReadFile(record); err == nil && string(before) == now {
+	if before, err := os.ReadFile(record); err == nil && bytes.Equal(before, now) {
 		return nil
 	}
 	h.atStep("push")
@@ -164,7 +165,7 @@ func (h *handover) pushChanges(ctx context.Context) error {
 		return fmt.Errorf("--push %q: %w: the DNS server does not know the change yet; the next --resume tries again", h.push, err)
 	}
 	h.atStep("pushed")
-	return writeAtomic(record, []byte(now), 0o600)
+	return writeAtomic(record, now, 0o600)
 }
 
 // explain is --dry-run.
