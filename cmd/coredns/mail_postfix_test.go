@@ -110,16 +110,22 @@ type post struct {
 	failed     []string
 }
 
+// startPost sends by the Postfix that demands DANE.
 func startPost(pace time.Duration) *post {
+	return startSending(pace, func(n int) error {
+		to := fmt.Sprintf("%d@example.org", n)
+		return smtp.SendMail("127.0.0.7:25", nil, "a@sender.example.net", []string{to}, []byte("Subject: "+to+"\r\n\r\n"))
+	})
+}
+
+func startSending(pace time.Duration, send func(n int) error) *post {
 	p := &post{stop: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
 		tick := time.NewTicker(pace)
 		defer tick.Stop()
 		for {
-			to := fmt.Sprintf("%d@example.org", p.sent)
-			err := smtp.SendMail("127.0.0.7:25", nil, "a@sender.example.net", []string{to}, []byte("Subject: "+to+"\r\n\r\n"))
-			if err != nil {
+			if err := send(p.sent); err != nil {
 				p.failed = append(p.failed, err.Error())
 			} else {
 				p.sent++
@@ -140,13 +146,17 @@ type mailLog struct {
 	faults                         []string // lines of the log about what is not verified
 }
 
+func newMailLog() *mailLog {
+	return &mailLog{make(map[string]bool), make(map[string]bool), make(map[string]bool), nil}
+}
+
 var (
 	tlsLine    = regexp.MustCompile(`postfix/smtp\[(\d+)\]: (\w+) TLS connection established to `)
 	statusLine = regexp.MustCompile(`postfix/\w+\[(\d+)\]: \w+: to=<(\d+)@example\.org>.* status=(\w+) `)
 )
 
 func readMailLog(text string) *mailLog {
-	l := &mailLog{make(map[string]bool), make(map[string]bool), make(map[string]bool), nil}
+	l := newMailLog()
 	verdicts := make(map[string]string) // of the connection that a process has
 	for line := range strings.Lines(text) {
 		if m := tlsLine.FindStringSubmatch(line); m != nil {
@@ -171,8 +181,8 @@ func readMailLog(text string) *mailLog {
 	return l
 }
 
-// end stops the sending, waits until the sender has tried every message, and gives what became of them.
-func (p *post) end(t *testing.T, dir string) *mailLog {
+// end stops the sending, waits until every message was tried, and gives what the log says of them.
+func (p *post) end(t *testing.T, log string, reader func(text string) *mailLog) *mailLog {
 	t.Helper()
 	close(p.stop)
 	<-p.done
@@ -181,7 +191,7 @@ func (p *post) end(t *testing.T, dir string) *mailLog {
 	}
 	var l *mailLog
 	poll(t, "the last message", func() (bool, string) {
-		l = readMailLog(read(t, filepath.Join(dir, "sender", "log")))
+		l = reader(read(t, log))
 		n := 0
 		for i := range p.sent {
 			if id := strconv.Itoa(i); l.verified[id] || l.unverified[id] || l.deferred[id] {

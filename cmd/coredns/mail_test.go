@@ -32,7 +32,7 @@ const (
 
 // Postfix wants addresses that the interface has.
 const mailNamespace = `ip link set lo up && ip addr add 127.0.0.5/8 dev lo && ip addr add 127.0.0.7/8 dev lo &&
-mount --bind "$MAIL_DIR/resolv.conf" /etc/resolv.conf && exec "$0" "$@"`
+for file in resolv.conf passwd group; do mount --bind "$MAIL_DIR/$file" /etc/$file || exit; done && exec "$0" "$@"`
 
 // inside runs the calling test again in a namespace of its own. It gives the directory where that test has to do its work, and
 // "" to the test outside, whose work is done then.
@@ -58,6 +58,7 @@ func inside(t *testing.T) string {
 	execute(t, ".", nil, "go", "build", "-o", filepath.Join(bin, "tlsactl"), "../tlsactl")
 	buildPebble(t, bin)
 	execute(t, bin, nil, "chmod", "755", "coredns")
+	eximUser(t, dir)
 	write(t, filepath.Join(dir, "resolv.conf"), "nameserver 127.0.0.1\noptions edns0 trust-ad\n")
 	self, err := os.Executable()
 	if err != nil {
@@ -81,6 +82,7 @@ type mailSite struct {
 	certbot *site
 	dns     []*server
 	post    *post
+	exim    *post // nil: none
 }
 
 const mailZone = `$ORIGIN example.org.
@@ -126,6 +128,7 @@ func newMailSite(t *testing.T, dir, hook string) *mailSite {
 		}
 	})
 	m.post = startPost(mailPace)
+	m.exim = startExim(t, dir)
 	return m
 }
 
@@ -264,16 +267,24 @@ func (m *mailSite) judge(renewals int, more string) {
 	m.t.Helper()
 	// What was replaced last has to leave the caches, and the server to let go of it.
 	<-time.After(3 * mailTTL)
-	l := m.post.end(m.t, m.dir)
-	arrived := strings.Count(read(m.t, filepath.Join(m.dir, "receiver", "log")), "status=sent (example.org)")
-	m.t.Logf("%d renewals%s: %d messages, %d verified, %d unverified, %d deferred, %d arrived",
-		renewals, more, m.post.sent, len(l.verified), len(l.unverified), len(l.deferred), arrived)
-	if len(l.verified) != m.post.sent || len(l.faults) > 0 {
+	sent := m.all(m.post, fmt.Sprintf("%d renewals%s", renewals, more), filepath.Join("sender", "log"), readMailLog)
+	if m.exim != nil {
+		sent += m.all(m.exim, "Exim", filepath.Join("exim", "mainlog"), readEximLog)
+	}
+	if arrived := strings.Count(read(m.t, filepath.Join(m.dir, "receiver", "log")), "status=sent (example.org)"); arrived < sent {
+		m.t.Errorf("%d messages arrived of %d", arrived, sent)
+	}
+}
+
+// all ends a sender, and wants each of its messages verified; it gives their number.
+func (m *mailSite) all(p *post, who, log string, reader func(string) *mailLog) int {
+	m.t.Helper()
+	l := p.end(m.t, filepath.Join(m.dir, log), reader)
+	m.t.Logf("%s: %d messages, %d verified, %d unverified, %d deferred", who, p.sent, len(l.verified), len(l.unverified), len(l.deferred))
+	if len(l.verified) != p.sent || len(l.faults) > 0 {
 		m.t.Errorf("not every message was verified:\n%s", strings.Join(l.faults, "\n"))
 	}
-	if arrived < m.post.sent {
-		m.t.Errorf("%d messages arrived of %d", arrived, m.post.sent)
-	}
+	return p.sent
 }
 
 // Without the gate mail is deferred: otherwise the tests beside this one would prove nothing.
@@ -287,7 +298,7 @@ func TestRenewalsWithoutTheGateDeferMail(t *testing.T) {
 		m.renew()
 		<-time.After(2 * mailTTL)
 	}
-	l := m.post.end(t, dir)
+	l := m.post.end(t, filepath.Join(dir, "sender", "log"), readMailLog)
 	t.Logf("3 renewals: %d messages, %d verified, %d unverified, %d deferred", m.post.sent, len(l.verified), len(l.unverified), len(l.deferred))
 	if len(l.deferred) == 0 {
 		t.Error("no message was deferred")
