@@ -21,8 +21,8 @@ type hookVerb struct {
 	dryRun  bool
 }
 
-const hookCertbotHelp = `hook certbot is for certbot's --deploy-hook. certbot's live directory is then not what the server reads
-and not in the plugin's certs: a renewed lineage waits there until it is safe to install.
+const hookCertbotHelp = `hook certbot is for certbot's --deploy-hook. certbot's live directory is then not what the server
+reads and not in the plugin's certs: a renewed lineage waits there until it is safe to install.
 
 The deploy hook writes the certificates of the lineage, no key, to --next/NAME.pem, which the DNS
 server watches as next, and returns. --resume, from cron or a systemd timer, needs no flags but
