@@ -47,10 +47,11 @@ const hookCertbotExample = `  certbot certonly ... --deploy-hook "tlsactl hook c
 
 func (a *app) hookCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "hook",
-		Short: "The commands for the hooks of ACME clients",
-		Long:  "hook has a command for each ACME client whose hooks it serves.\n\n" + exitHelp,
-		Args:  cobra.ArbitraryArgs,
+		Use:     "hook",
+		Short:   "The commands for the hooks of ACME clients",
+		Long:    "hook has a command for each ACME client whose hooks it serves.\n\n" + exitHelp,
+		Example: "  tlsactl hook certbot --help",
+		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmd.Help()
