@@ -29,12 +29,22 @@ type authority struct{ url, cert string }
 // pebble builds and starts the CA. It takes every challenge as solved.
 func pebble(t *testing.T) authority {
 	t.Helper()
-	dir, port := t.TempDir(), freePort(t)
+	return startPebble(t, buildPebble(t, t.TempDir()))
+}
+
+func buildPebble(t *testing.T, dir string) (binary string) {
+	t.Helper()
 	cmd := exec.Command("go", "install", "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1")
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOBIN="+dir, "GOFLAGS=", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build pebble: %v\n%s", err, out)
 	}
+	return filepath.Join(dir, "pebble")
+}
+
+func startPebble(t *testing.T, binary string) authority {
+	t.Helper()
+	dir, port := t.TempDir(), freePort(t)
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	execute(t, dir, nil, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
 		"-out", cert, "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
@@ -48,7 +58,7 @@ func pebble(t *testing.T) authority {
 	}
 	write(t, filepath.Join(dir, "config.json"), string(config))
 	daemon(t, "env", "PEBBLE_VA_ALWAYS_VALID=1", "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "PEBBLE_AUTHZREUSE=100",
-		filepath.Join(dir, "pebble"), "-config", filepath.Join(dir, "config.json"))
+		binary, "-config", filepath.Join(dir, "config.json"))
 	poll(t, "pebble", func() (bool, string) {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 		if err == nil {

@@ -85,7 +85,8 @@ func (a *app) command() *cobra.Command {
 		SuggestionsMinimumDistance: 2,
 	}
 	root.AddCommand(
-		a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), a.checkCommand(), a.statusCommand(), a.doctorCommand(),
+		a.recordsCommand(), a.pubkeyCommand(), a.waitCommand(), a.installCommand(), a.hookCommand(), a.checkCommand(), a.statusCommand(),
+		a.doctorCommand(),
 	)
 	root.AddCommand(a.actCommands()...)
 	root.AddCommand(a.manCommand())

@@ -86,7 +86,7 @@ func (r request) rrsets(subjects []subject) (sets []rrset, warnings []string, er
 			for _, s := range set.subjects {
 				a, err := s.Association(c)
 				if err != nil {
-					return nil, nil, fail(exitUnsafe, "%s: %s cannot be computed: %w", owner, c, err)
+					return nil, nil, fail(exitUnsafe, "%s: %s cannot be computed: %w: give a file that has it, or another --as", owner, c, err)
 				}
 				set.associations = append(set.associations, a)
 				warnings = append(warnings, doubts(owner, c, s)...)

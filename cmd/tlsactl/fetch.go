@@ -70,7 +70,7 @@ func (f *fetching) owner() string {
 func (f *fetching) chains(ctx context.Context) (subjects []subject, hidden bool, err error) {
 	whole, err := f.chain(ctx, &tls.Config{})
 	if err != nil {
-		return nil, false, fail(exitUnreachable, "%s: %w", f.from, err)
+		return nil, false, fail(exitUnreachable, "%s: %w: see whether a server speaks TLS there, and by which --starttls", f.from, err)
 	}
 	all := [][]*dane.Certificate{whole}
 	seen := 0

@@ -47,7 +47,10 @@ func (s *source) read(path string, stdin io.Reader) (holding, error) {
 	}
 	defer clear(data)
 	h, err := s.parse(data)
-	if err != nil {
+	switch {
+	case errors.Is(err, dane.ErrEmpty), errors.Is(err, dane.ErrNothing), errors.Is(err, dane.ErrTruncated), errors.Is(err, dane.ErrMalformed):
+		return holding{}, fail(exitUsage, "%s: %w: give a whole certificate, request or key, as PEM or DER", show(path), err)
+	case err != nil:
 		return holding{}, fail(exitUsage, "%s: %w", show(path), err)
 	}
 	return h, nil
@@ -81,7 +84,7 @@ func readLimited(path string, stdin io.Reader) ([]byte, error) {
 	n, err := io.ReadFull(r, data)
 	switch {
 	case err == nil:
-		err = fmt.Errorf("%s: larger than %d KiB, or it is being written", show(path), maxFile>>10)
+		err = fmt.Errorf("%s: larger than %d KiB, or it is being written: give the certificate alone, or try again", show(path), maxFile>>10)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return data[:n], nil
 	}
@@ -130,12 +133,12 @@ func (h holding) subjects() ([]subject, error) {
 		out = append(out, subject{leaf.Material(), leaf.DNSNames})
 	}
 	if len(h.certs) > 0 && len(leaves) == 0 {
-		return nil, fail(exitUsage, "there are only CA or challenge certificates in it, no certificate of a server")
+		return nil, fail(exitUsage, "there are only CA or challenge certificates in it, no certificate of a server: give its own, such as fullchain.pem")
 	}
 	bare := slices.Clone(h.keys)
 	for _, spki := range h.private {
 		if len(leaves) > 0 && !slices.Contains(leaves, spki) {
-			return nil, fail(exitUnsafe, "its private key does not belong to its certificate: the public keys differ")
+			return nil, fail(exitUnsafe, "its private key does not belong to its certificate: the public keys differ: give those of one renewal")
 		}
 		bare = append(bare, &dane.PublicKey{SPKI: spki})
 	}

@@ -20,12 +20,15 @@ type installVerb struct {
 	flags waitFlags
 	wait  bool
 	run   string
+	// combined makes one file of the key and the chain in FROM.
+	combined bool
 }
 
 const installHelp = `install copies the files of a staged certificate over the installed ones, if it is safe: see wait,
 whose flags it has. FROM and TO are directories with files of the same names, or single files, or
 base names: certs/mail stands for certs/mail.crt, certs/mail.key and so on. Where TO is a symbolic
-link to a directory, a new directory is made beside that and the link is swapped.
+link to a directory, a new directory is made beside that and the link is swapped. With --combined, TO
+is one file of FROM/privkey.pem and FROM/fullchain.pem, which no server can read half replaced.
 
 Without --wait it asks once and keeps what it saw beside TO, so that it can be run from cron: 0 also
 when there is nothing to do, 3 while it is not safe yet. A certificate whose records are those of
@@ -51,6 +54,7 @@ func (a *app) installCommand() *cobra.Command {
 	v.flags.register(cmd.Flags())
 	cmd.Flags().BoolVar(&v.wait, "wait", false, "wait until it is safe, for --at-most")
 	cmd.Flags().StringVar(&v.run, "run", "", "`CMD` for sh -c when the files are in place")
+	cmd.Flags().BoolVar(&v.combined, "combined", false, "install one file of FROM's privkey.pem and fullchain.pem")
 	return cmd
 }
 
@@ -101,6 +105,12 @@ func (i *installation) locate(fromPath, toPath string) error {
 	}
 	i.from.wipe()
 	i.to.wipe()
+	i.settle()
+	return nil
+}
+
+// settle names our own files, from the path and shape of TO.
+func (i *installation) settle() {
 	i.work = filepath.Join(filepath.Dir(i.to.path), ".tlsactl-install."+filepath.Base(i.to.path))
 	if i.to.shape == asDirectory {
 		i.work = filepath.Join(i.to.path, ".tlsactl-install")
@@ -108,22 +118,30 @@ func (i *installation) locate(fromPath, toPath string) error {
 	if i.flags.state == "" {
 		i.flags.state = i.work + ".state"
 	}
-	return nil
+}
+
+// readFrom reads FROM, and makes one file of it where that is wanted.
+func (v *installVerb) readFrom(path string) (*lineage, error) {
+	l, err := readLineage(path)
+	if err != nil || !v.combined || l.shape == asNothing {
+		return l, err
+	}
+	return l.combined()
 }
 
 func (i *installation) read(fromPath, toPath string) error {
 	var err error
-	if i.from, err = readLineage(fromPath); err != nil {
+	if i.from, err = i.readFrom(fromPath); err != nil {
 		return fail(exitUsage, "%w", err)
 	}
 	if i.from.shape == asNothing {
-		return fail(exitUsage, "%s: there is neither a directory nor a file nor a file of this base name", fromPath)
+		return fail(exitUsage, "%s: there is neither a directory nor a file nor a file of this base name: name what is staged", fromPath)
 	}
 	if toPath, err = filepath.Abs(toPath); err != nil {
 		return err
 	}
 	if i.to, err = readLineage(toPath); err != nil {
-		return fail(exitUsage, "%w", err)
+		return fail(exitUsage, "%w: TO, or the directory it is to lie in, must be there, for you to read", err)
 	}
 	isDir := i.from.shape == asDirectory || i.from.shape == asLink
 	switch i.to.shape {
@@ -184,7 +202,7 @@ func (i *installation) proceed(ctx context.Context) error {
 func (i *installation) judge(ctx context.Context) error {
 	wishes, err := i.request.wishes(i.from.subjects(), i.app.talk)
 	if err != nil {
-		return err
+		return fail(exitCode(err), "%s: %w", i.from.path, err)
 	}
 	if i.isInstalled(wishes) {
 		return nil
@@ -198,7 +216,7 @@ func (i *installation) judge(ctx context.Context) error {
 		return err
 	}
 	i.waiter.reread = func() ([]wish, error) {
-		again, err := readLineage(i.from.path)
+		again, err := i.readFrom(i.from.path)
 		if err != nil {
 			return nil, err
 		}

@@ -54,7 +54,7 @@ func (j *journal) swap() (swap, error) {
 	case j.Link != nil:
 		return j.Link, nil
 	}
-	return nil, errors.New("it names no files")
+	return nil, errors.New("it names no files: see what is in place, then remove it")
 }
 
 // readJournal gives nil where there is none.
@@ -102,7 +102,7 @@ func lock(path string) (unlock func(), err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fail(exitNotYet, "another tlsactl install is at work here (%s)", path)
+			return nil, fail(exitNotYet, "another tlsactl install is at work here (%s): wait for its end", path)
 		}
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -207,13 +207,13 @@ func checkFit(from, to *lineage) error {
 	for _, role := range from.roles() {
 		m := from.files[role]
 		if m.broken != nil {
-			return fail(exitUnsafe, "%s: %w", filepath.Join(from.dir, m.name), m.broken)
+			return fail(exitUnsafe, "%s: %w: stage it again", filepath.Join(from.dir, m.name), m.broken)
 		}
 		keys = append(keys, m.holding.private...)
 	}
 	leaves := dane.Leaves(from.certs(), nil)
 	if len(leaves) == 0 {
-		return fail(exitUnsafe, "%s: there is no certificate of a server in it", from.path)
+		return fail(exitUnsafe, "%s: there is no certificate of a server in it: stage it with its chain and key", from.path)
 	}
 	if err := checkLeftOver(from, to, leaves, &keys); err != nil {
 		return err
@@ -221,16 +221,16 @@ func checkFit(from, to *lineage) error {
 	var spkis []string
 	for _, leaf := range leaves {
 		if slices.Contains(spkis, leaf.SPKI) {
-			return fail(exitUnsafe, "%s: it holds two certificates of one key: it may be half written", from.path)
+			return fail(exitUnsafe, "%s: it holds two certificates of one key: it may be half written: stage the files of one renewal", from.path)
 		}
 		spkis = append(spkis, leaf.SPKI)
 		if !slices.Contains(keys, leaf.SPKI) {
-			return fail(exitUnsafe, "%s: the certificate does not fit its key: no private key here has its public key", from.path)
+			return fail(exitUnsafe, "%s: the certificate does not fit its key: no private key here has its public key: stage both of one renewal", from.path)
 		}
 	}
 	for _, key := range keys {
 		if !slices.Contains(spkis, key) {
-			return fail(exitUnsafe, "%s: a private key does not fit its certificate: the public keys differ", from.path)
+			return fail(exitUnsafe, "%s: a private key does not fit its certificate, the public keys differ: stage both of one renewal", from.path)
 		}
 	}
 	return nil

@@ -31,7 +31,7 @@ func (s *source) parsePKCS12(data []byte) (holding, error) {
 		if s.passwordFile == "" {
 			return holding{}, errors.New("this PKCS#12 file has a password: write it into a file and give that as --password-file")
 		}
-		return holding{}, fmt.Errorf("the password in %s is not that of this PKCS#12 file", s.passwordFile)
+		return holding{}, fmt.Errorf("the password in %s is not that of this PKCS#12 file: correct its first line", s.passwordFile)
 	}
 	if err != nil {
 		return holding{}, fmt.Errorf("%w; take the certificate out of it with openssl pkcs12 -in FILE -nokeys", err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -75,7 +76,7 @@ func (v *recordsVerb) run(ctx context.Context, args []string) error {
 	}
 	sets, warnings, err := r.rrsets(subjects)
 	if err != nil {
-		return err
+		return fail(exitCode(err), "%s: %w", show(cmp.Or(v.fetching.from, strings.Join(args, ""))), err)
 	}
 	for _, w := range warnings {
 		v.app.talk("warning: %s", w)

@@ -50,13 +50,13 @@ func (f *waitFlags) register(flags *pflag.FlagSet) {
 func (f *waitFlags) check() error {
 	switch {
 	case f.only4 && f.only6:
-		return fail(exitUsage, "-4 and -6 together leave no server to ask")
+		return fail(exitUsage, "-4 and -6 together leave no server to ask: give one of them")
 	case len(f.servers) > 0 && (f.resolver != "" || f.only4 || f.only6):
 		return fail(exitUsage, "--server names the servers: --resolver, -4 and -6 are for finding them")
 	case f.control != "" && f.hold.set:
 		return fail(exitUsage, "--hold is for counting from what the servers show, --control for the DNS server's own count: drop one")
 	case f.every.Duration <= 0:
-		return fail(exitUsage, "--every must be more than 0")
+		return fail(exitUsage, "--every must be more than 0, such as 30s")
 	}
 	for i, s := range f.servers {
 		addr, err := defaultPort(s)
@@ -220,7 +220,11 @@ func (a *app) wishes(f *waitFlags, arg string) ([]wish, func() ([]wish, error), 
 		if err != nil {
 			return nil, err
 		}
-		return r.wishes(subjects, nil)
+		wishes, err := r.wishes(subjects, nil)
+		if err != nil {
+			return nil, fail(exitCode(err), "%s: %w", show(arg), err)
+		}
+		return wishes, nil
 	}
 	if arg == "-" {
 		wishes, err := read()
