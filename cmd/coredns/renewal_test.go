@@ -356,7 +356,8 @@ func TestWhatStandsInFrontIsWarnedOf(t *testing.T) {
 			}
 			layouts()["rename"].create(t, filepath.Join(s.dir, "live"), newCert(t).pem)
 			s.start()
-			poll(t, "the start", func() (bool, string) { return strings.Contains(s.log.String(), "names with"), s.log.String() })
+			// CoreDNS tells its version when all has started, and so after what we say of the start.
+			poll(t, "the start", func() (bool, string) { return strings.Contains(s.log.String(), "\nCoreDNS-"), s.log.String() })
 			log := s.log.String()
 			if tc.warns != "" && !strings.Contains(log, tc.warns) {
 				t.Errorf("no word of %q\n%s", tc.warns, log)
