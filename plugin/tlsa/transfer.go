@@ -51,7 +51,7 @@ var errBusy = errors.New("tlsa: its records changed during every attempt of a tr
 // Transfer implements transfer.Transferer: the zone of the next plugin with our RRsets merged in, or a zone of `authority`.
 // All of it is of one moment, and no other contents ever have its serial. Errors: transfer.ErrNotAuthoritative for a zone
 // that has no owner of ours or signatures of its own, so that the next plugin transfers it; those of the next plugin; and
-// where nothing can be known of an owner, because a secondary must not deny what it has.
+// where nothing can be known of an owner, because a secondary must not deny what it has; and publish.ErrReplaced.
 func (h *Handler) Transfer(zone string, serial uint32) (<-chan []dns.RR, error) {
 	zone = strings.ToLower(zone)
 	parts := h.parts(zone)
@@ -100,7 +100,11 @@ func (h *Handler) servedIn(zone string) ([]publish.Served, error) {
 		if b.wild.Incomplete() && b.publisher.Config().Concerns(zone) {
 			return nil, fmt.Errorf("tlsa: not every directory has been read, so the hosts of %s are not known and it is not transferred", zone)
 		}
-		for _, o := range b.publisher.Served(zone) {
+		served, err := b.publisher.Served(zone)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range served {
 			if z := h.apexes.of(o.Name); z != nil && len(z.zone) > len(zone) {
 				continue // of a zone below
 			}

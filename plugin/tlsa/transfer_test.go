@@ -92,3 +92,18 @@ func TestZonesOfOthersAreNotTransferredByUs(t *testing.T) {
 		}
 	}
 }
+
+func TestSerialsOfOtherZonesAreNotKept(t *testing.T) {
+	h := testHandler(t)
+	h.transfers = &transfers{}
+	for i := range 100 {
+		soa := &dns.SOA{Hdr: dns.RR_Header{Name: fmt.Sprintf("zone%d.test.", i), Rrtype: dns.TypeSOA}, Serial: 7}
+		if got := h.renumber([]dns.RR{soa}); got[0].(*dns.SOA).Serial != 7 {
+			t.Fatalf("a zone that is none of ours has serial %d", got[0].(*dns.SOA).Serial)
+		}
+	}
+	h.transfers.numberings.Range(func(zone, _ any) bool {
+		t.Errorf("%s is remembered: a client could make up any number of such", zone)
+		return false
+	})
+}

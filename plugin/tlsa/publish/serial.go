@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -136,11 +137,18 @@ type Served struct {
 	Written    []string // the hosts, of those that it covers, that the Corefile has
 }
 
+// ErrReplaced: another instance is taking over, or has done so. What is served may be out of date, and the other one's
+// parts are larger already.
+var ErrReplaced = errors.New("tlsa: the server reloads; ask again")
+
 // Served gives the owners in a zone of the DNS data that are ours to answer, all of one moment. The parts of the zone change
-// while it holds the lock or not at all: where they are the same before and after, so is what it gives.
-func (p *Publisher) Served(zone string) []Served {
+// while it holds the lock or not at all: where they are the same before and after, so is what it gives. Errors: ErrReplaced.
+func (p *Publisher) Served(zone string) ([]Served, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.paused {
+		return nil, ErrReplaced
+	}
 	var all []Served
 	for _, o := range p.owners {
 		table := &p.table
@@ -157,7 +165,7 @@ func (p *Publisher) Served(zone string) []Served {
 		}
 		all = append(all, s)
 	}
-	return all
+	return all, nil
 }
 
 // longest gives the longest of the zones that name lies in.

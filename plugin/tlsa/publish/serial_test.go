@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -162,7 +163,11 @@ func TestServedAreTheOwnersThatAnswer(t *testing.T) {
 		s.start(cfg)
 		names := func(zone string) string {
 			var all []string
-			for _, o := range s.p.Served(zone) {
+			served, err := s.p.Served(zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range served {
 				all = append(all, o.Name)
 			}
 			return strings.Join(all, " ")
@@ -199,6 +204,24 @@ func TestZoneThatLosesItsOwnersAtAReloadHasANewPart(t *testing.T) {
 		s.reload(cfg)
 		if after := s.p.Parts("example.net.")[0].Value(); after <= before {
 			t.Errorf("from %d to %d", before, after)
+		}
+	})
+}
+
+func TestReplacedPublisherGivesNothingToTransfer(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.put("/certs", "mail", mailLeaf("k"))
+		s.start(config())
+		if served, err := s.p.Served("example.org."); err != nil || len(served) == 0 {
+			t.Fatalf("%d owners, %v", len(served), err)
+		}
+		s.p.pause()
+		if _, err := s.p.Served("example.org."); !errors.Is(err, ErrReplaced) {
+			t.Errorf("while another takes over: %v; its serial may be larger already", err)
+		}
+		s.p.resume()
+		if _, err := s.p.Served("example.org."); err != nil {
+			t.Errorf("after the other has failed: %v", err)
 		}
 	})
 }
