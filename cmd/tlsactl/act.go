@@ -6,12 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/control"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
@@ -254,11 +252,6 @@ func consequence(a control.Action) string {
 		return "lineage " + a.Lineage + " is given up, and what it alone needs leaves after the grace time" + refused
 	}
 	return a.Owner + " is answered without records now, and clients use TLS without DANE there"
-}
-
-// isTerminal tells that a person can be asked.
-func isTerminal() bool {
-	return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
 }
 
 // report tells what was done at every owner, and how to undo it.

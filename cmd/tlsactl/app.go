@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"github.com/coredns-tlsa/coredns-tlsa/cmd/tlsactl/internal/probe"
 )
@@ -145,3 +146,8 @@ func distance(a, b string) int {
 
 // talk prints one line for the person who watches.
 func (a *app) talk(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
+
+// isTerminal tells that a person can be asked.
+func isTerminal() bool {
+	return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
+}

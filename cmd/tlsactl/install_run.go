@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"time"
 )
 
 // replace puts the new files in place and runs the command.
@@ -167,4 +168,27 @@ func (i *installation) oldIsPublished(ctx context.Context, s swap) error {
 		}
 	}
 	return nil
+}
+
+// report says what was done: quietly where there was nothing to do.
+func (i *installation) report(result string) error {
+	if i.flags.output.value != "json" {
+		if result == "installed" {
+			return writeLine(i.app.stdout, "installed: "+i.from.path+" in "+i.to.path)
+		}
+		return nil
+	}
+	doc := struct {
+		Version int          `json:"version"`
+		Result  string       `json:"result"`
+		From    string       `json:"from"`
+		To      string       `json:"to"`
+		Wait    *verdictJSON `json:"wait,omitempty"`
+		At      time.Time    `json:"at"`
+	}{Version: 1, Result: result, From: i.from.path, To: i.to.path, At: i.app.now().UTC().Truncate(time.Second)}
+	if i.waiter != nil {
+		verdict := i.waiter.document(i.verdict)
+		doc.Wait = &verdict
+	}
+	return writeJSON(i.app.stdout, doc)
 }

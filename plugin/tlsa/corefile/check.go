@@ -109,13 +109,9 @@ func (b *Block) Check(p Peers) (warnings []string, err error) {
 	if !p.DNSSEC && !p.Transfer { // what is transferred may well be signed by a secondary
 		tell("no dnssec in the server block, so clients ignore its TLSA records: add dnssec, unless something else signs them")
 	}
-	if b.Authority != nil && p.Next {
-		for _, zone := range b.Zones {
-			if above := longestAbove(p.Server, zone); above != "" {
-				tell("authority of %s stands in the server block of %s, whose DS record for it would be signed with the wrong key: "+
-					"give %s a server block of its own", zone, above, zone)
-			}
-		}
+	for zone, above := range b.besideParent(p) {
+		tell("authority of %s stands in the server block of %s, whose DS record for it would be signed with the wrong key: "+
+			"give %s a server block of its own", zone, above, zone)
 	}
 	if b.GuardOnly() {
 		return warnings, nil
@@ -142,15 +138,19 @@ func (b *Block) Check(p Peers) (warnings []string, err error) {
 	return warnings, nil
 }
 
-// longestAbove gives the closest of the zones that zone lies below; empty if there is none.
-func longestAbove(zones []string, zone string) string {
-	closest := ""
-	for _, z := range zones {
-		if strings.HasSuffix(zone, "."+z) && len(z) > len(closest) {
-			closest = z
+// besideParent gives the zones of `authority` that have one above them in the server block, with that.
+func (b *Block) besideParent(p Peers) map[string]string {
+	found := map[string]string{}
+	if b.Authority == nil || !p.Next {
+		return found
+	}
+	for _, zone := range b.Zones {
+		_, parent, _ := strings.Cut(zone, ".")
+		if above := longest(p.Server, parent); above != "" && above != "." {
+			found[zone] = above
 		}
 	}
-	return closest
+	return found
 }
 
 // Equal tells whether two blocks that share a ledger, zones and a view have the same options, as they must.
