@@ -39,7 +39,7 @@ func heapInUse() float64 {
 }
 
 func BenchmarkSweepOfUnchangedLineages(b *testing.B) {
-	for _, n := range []int{10_000, 100_000} {
+	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			dir := bigTree(b, n)
 			before, at := heapInUse(), time.Now()

@@ -164,7 +164,7 @@ func TestQueriesSeeOldOrNewNeverAMix(t *testing.T) {
 }
 
 func BenchmarkLookup(b *testing.B) {
-	for _, owners := range []int{1000, 1000000} {
+	for _, owners := range []int{1000, 10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprint(owners), func(b *testing.B) {
 			var table Table
 			w := NewWriter(&table)
