@@ -211,7 +211,8 @@ func (z *authority) fill(m *dns.Msg, name string, qtype uint16) {
 		return
 	}
 	m.Answer = append(m.Answer, z.withSignature(found)...)
-	if cname, ok := found[0].(*dns.CNAME); ok && qtype != dns.TypeCNAME {
+	const most = 20 // CNAMEs may go in a circle
+	if cname, ok := found[0].(*dns.CNAME); ok && qtype != dns.TypeCNAME && len(m.Answer) < most {
 		if z.wrong {
 			m.Question[0].Name = "other.example."
 		}
