@@ -32,6 +32,9 @@ type app struct {
 	terminal   func() bool                            // a person can be asked
 	// atStep is called before each step of an installation; tests stop there.
 	atStep func(step string)
+	// exchange makes two directories change places in one step.
+	exchange func(a, b string) error
+	proc     string // Linux's directory of processes
 }
 
 // run is the whole program: it gives the exit code.
@@ -39,7 +42,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{
 		stdin: os.Stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, now: time.Now,
 		dns: network{}, resolvers: systemResolvers, dial: new(net.Dialer).DialContext, atStep: func(string) {},
-		sinceBoot: sinceBoot, dialAdvice: dialAdvice, terminal: isTerminal,
+		sinceBoot: sinceBoot, dialAdvice: dialAdvice, terminal: isTerminal, exchange: exchange, proc: "/proc",
 	}
 	return a.run(ctx, args)
 }

@@ -92,7 +92,7 @@ func openLike(dir string, like fs.FileInfo) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(chownLike(d, like), d.Chmod(like.Mode().Perm()), d.Sync(), d.Close())
+	return errors.Join(chownLike(d, like), d.Chmod(like.Mode()&(fs.ModePerm|fs.ModeSetgid|fs.ModeSticky)), d.Sync(), d.Close())
 }
 
 func (s *linkSwap) isWhole() bool {
