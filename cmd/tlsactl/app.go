@@ -60,7 +60,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitDone
 	}
 	code := exitCode(err)
-	fmt.Fprintf(a.stderr, "%s: %v\n", verb.CommandPath(), err)
+	a.talk("%s: %v", verb.CommandPath(), err)
 	if code == exitUsage {
 		fmt.Fprintf(a.stderr, "Run '%s --help' for flags and examples.\n", verb.CommandPath())
 	}
@@ -147,8 +147,12 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// talk prints one line for the person who watches.
-func (a *app) talk(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
+// talk prints one line for the person who watches; several errors have a line each.
+func (a *app) talk(format string, args ...any) {
+	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+		fmt.Fprintln(a.stderr, harmless(line))
+	}
+}
 
 // isTerminal tells that a person can be asked.
 func isTerminal() bool {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -95,11 +94,7 @@ func (v *doctorVerb) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func writeDoctorJSON(w io.Writer, r *doctor.Report) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
-}
+func writeDoctorJSON(w io.Writer, r *doctor.Report) error { return writeJSON(w, r) }
 
 // writeDoctorText prints the server blocks, a paragraph for each finding, and a line that counts them.
 func writeDoctorText(w io.Writer, r *doctor.Report) error {

@@ -163,6 +163,9 @@ func TestWhatOthersWriteBeforeTheWayBackIsCarriedBack(t *testing.T) {
 			s.meddle("installed")
 			s.put("first", "installed", "removed.txt")
 		}
+		if step == "undone" && s.read("installed", "added.txt") == nil {
+			t.Error("the command runs before the files of others are back")
+		}
 	}
 	run := "cmp -s " + s.path("installed", "cert.pem") + " " + s.path("staged", "cert.pem") + " && exit 1; true"
 	if code, talk := s.here(at, nil, "--run", run); code != exitUnsafe || !strings.Contains(talk, "the old files are back") {
