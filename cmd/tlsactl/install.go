@@ -25,8 +25,11 @@ type installVerb struct {
 const installHelp = `install copies the files of a staged certificate over the installed ones, if it is safe: see wait,
 whose flags it has. FROM and TO are directories with files of the same names, or single files, or
 base names: certs/mail stands for certs/mail.crt, certs/mail.key and so on. Where TO is a symbolic
-link to a directory, a new directory is made beside that and the link is swapped. With --combined, TO
-is one file of FROM/privkey.pem and FROM/fullchain.pem, which no server can read half replaced.
+link to a directory, a new hidden directory is made beside that and the link is swapped; of those
+made before, the last one stays. A directory of your own that the link led to stays as well: remove it
+when nothing uses it, because a key in a directory that the DNS server watches stays published. With
+--combined, TO is one file of FROM/privkey.pem and FROM/fullchain.pem, which no server can read half
+replaced.
 
 A directory TO is exchanged in one step for a new one, which has the other files of the old one too,
 so that a crash leaves the old files or the new ones. It cannot be where its parent may not be

@@ -17,7 +17,14 @@ func (i *installation) replace(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return i.perform(ctx, &journal{Link: s}, i.work)
+		if err := i.perform(ctx, &journal{Link: s}, i.work); err != nil {
+			return err
+		}
+		if old := s.resolve(s.Old); !s.made(old) {
+			i.app.talk("%s stays, because tlsactl did not make it: remove it when nothing uses it; while it lies where the DNS "+
+				"server looks for certificates, its key stays published", old)
+		}
+		return nil
 	case asDirectory:
 		err := i.perform(ctx, &journal{Dir: i.newDirSwap()}, i.beside)
 		if !errors.Is(err, errNoExchange) {
@@ -32,14 +39,15 @@ func (i *installation) newDirSwap() *dirSwap {
 	return &dirSwap{Dir: i.to.dir, Spare: i.beside + ".d", Ours: make(map[string]string), Kept: make(map[string]uint64)}
 }
 
-// newLinkSwap names the new directory.
+// newLinkSwap names the new directory. It is hidden, so that a DNS server that watches the directories around it sees the
+// files by the link alone: what the link no longer leads to is replaced, and its key retires.
 func (i *installation) newLinkSwap() (*linkSwap, error) {
 	old, err := os.Readlink(i.to.path)
 	if err != nil {
 		return nil, err
 	}
 	s := &linkSwap{Path: i.to.path, Old: old}
-	name := filepath.Base(i.to.path) + "-" + i.app.now().UTC().Format("20060102T150405Z")
+	name := "." + filepath.Base(i.to.path) + "-" + i.app.now().UTC().Format("20060102T150405Z")
 	for n := 0; ; n++ {
 		s.New = filepath.Join(filepath.Dir(strings.TrimRight(old, "/")), name)
 		if n > 0 {

@@ -123,14 +123,14 @@ func (s *site) read(parts ...string) []byte {
 // rubbish are files of ours that should be gone: all but the lock, and new directories that no link leads to.
 func (s *site) rubbish() (out []string) {
 	target, _ := os.Readlink(filepath.Join(s.dir, "installed"))
-	versions, _ := filepath.Glob(filepath.Join(s.dir, "versions", "*"))
+	versions, _ := os.ReadDir(filepath.Join(s.dir, "versions"))
 	for _, v := range versions {
-		if base := filepath.Base(v); base != "one" && base != filepath.Base(target) {
-			out = append(out, v)
+		if base := v.Name(); base != "one" && base != filepath.Base(target) {
+			out = append(out, base)
 		}
 	}
 	_ = filepath.WalkDir(s.dir, func(path string, _ fs.DirEntry, err error) error {
-		if base := filepath.Base(path); err == nil && strings.HasPrefix(base, ".tlsactl") && !strings.HasSuffix(base, ".lock") {
+		if base := filepath.Base(path); err == nil && strings.HasPrefix(base, ".tlsactl") && base != linkMark && !strings.HasSuffix(base, ".lock") {
 			out = append(out, path)
 		}
 		return err
