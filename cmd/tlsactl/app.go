@@ -94,11 +94,26 @@ func (a *app) command() *cobra.Command {
 	)
 	root.AddCommand(a.actCommands()...)
 	root.AddCommand(a.manCommand())
+	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		suggest(cmd)
+		if cmd.Name() == "completion" {
+			refuseOtherShells(cmd)
+		}
 	}
 	root.SetFlagErrorFunc(flagError)
 	return root
+}
+
+// refuseOtherShells makes an unknown shell an error, where cobra would print its help in place of the script.
+func refuseOtherShells(cmd *cobra.Command) {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return fail(exitUsage, "there is no completion for %q here: want bash, fish, powershell or zsh", args[0])
+	}
 }
 
 // exactly is cobra.ExactArgs with our exit code.

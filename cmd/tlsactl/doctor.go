@@ -70,7 +70,7 @@ func (v *doctorVerb) run(cmd *cobra.Command, args []string) error {
 	}
 	for _, dir := range args {
 		if _, err := os.Stat(dir); err != nil {
-			return fail(exitUsage, "%w", err)
+			return fail(exitUsage, "%w: name a directory that is there, for you to read", err)
 		}
 	}
 	r, err := doctor.Examine(o)

@@ -78,7 +78,7 @@ func (v *statusVerb) run(ctx context.Context, args []string) error {
 	}
 	if owner != "" {
 		if s.Blocks = only(s.Blocks, owner); len(s.Blocks) == 0 {
-			return fail(exitUnsafe, "no block has the owner %q", owner)
+			return fail(exitUnsafe, "no block has the owner %q: `%s` lists those there are", owner, v.socket.again("status"))
 		}
 	}
 	p := &statusPage{socket: &v.socket, now: s.Now}
