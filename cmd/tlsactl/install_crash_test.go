@@ -49,6 +49,7 @@ func TestKilledAtAnyStepLeavesOldOrNewAndTheNextRunFinishes(t *testing.T) {
 					steps = stop - 1
 					break
 				}
+				moved := s.holds() == "new" && len(s.read("log")) == 0
 				if s.holds() == "mixed" {
 					mixed++
 					if !w.mixes || !bytes.Contains(s.read(w.journal...), []byte(`"phase": "move"`)) {
@@ -63,6 +64,9 @@ func TestKilledAtAnyStepLeavesOldOrNewAndTheNextRunFinishes(t *testing.T) {
 				}
 				if len(s.read("log")) == 0 {
 					t.Errorf("step %d: the command never ran", stop)
+				}
+				if moved && string(s.read("log")) != "ran\n" {
+					t.Errorf("step %d: the new files were in place, and another set came meanwhile", stop)
 				}
 				if left := s.rubbish(); len(left) > 0 {
 					t.Errorf("step %d: left behind: %s", stop, left)
