@@ -55,6 +55,10 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	root.InitDefaultCompletionCmd()
+	if cmd, _, err := root.Find([]string{"completion"}); err == nil {
+		refuseOtherShells(cmd)
+	}
 	verb, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
@@ -94,12 +98,8 @@ func (a *app) command() *cobra.Command {
 	)
 	root.AddCommand(a.actCommands()...)
 	root.AddCommand(a.manCommand())
-	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		suggest(cmd)
-		if cmd.Name() == "completion" {
-			refuseOtherShells(cmd)
-		}
 	}
 	root.SetFlagErrorFunc(flagError)
 	return root
