@@ -99,7 +99,7 @@ func (f *checkFlags) read(args []string) (t probe.Target, o probe.Options, err e
 		return t, o, fmt.Errorf("want one HOST:PORT, DOMAIN or _SERVICE._tcp.DOMAIN, got %d arguments", len(args))
 	}
 	if f.timeout <= 0 {
-		return t, o, fmt.Errorf("--timeout %s: want more than nothing", f.timeout)
+		return t, o, fmt.Errorf("--timeout %s: want more than 0, such as 15s", f.timeout)
 	}
 	if t, err = probe.ParseTarget(args[0], f.mx, f.protocol); err != nil {
 		return t, o, err
@@ -168,11 +168,11 @@ func rootsOf(file string) (*x509.CertPool, error) {
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("--roots: %w", err)
+		return nil, fmt.Errorf("--roots: %w: name a file of CA certificates in PEM, for you to read", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("--roots %s: no certificate in PEM in it", file)
+		return nil, fmt.Errorf("--roots %s: no certificate in PEM in it: name a file of CA certificates", file)
 	}
 	return pool, nil
 }

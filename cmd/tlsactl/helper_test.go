@@ -42,7 +42,7 @@ func newTestApp(stdin io.Reader, stdout, stderr io.Writer, x exchanger) *app {
 		resolvers: func() ([]string, error) { return []string{"203.0.113.53:53"}, nil },
 		dial:      new(net.Dialer).DialContext, atStep: func(string) {},
 		sinceBoot:  func() (string, time.Duration) { return "", 0 }, // in a bubble there is no other clock
-		dialAdvice: dialAdvice, terminal: func() bool { return false },
+		dialAdvice: dialAdvice, terminal: func() bool { return false }, exchange: exchange, proc: "/proc",
 	}
 }
 

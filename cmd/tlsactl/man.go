@@ -46,7 +46,7 @@ func (a *app) man(root *cobra.Command, dir string) error {
 	}
 	for _, cmd := range pages {
 		if err := os.WriteFile(filepath.Join(dir, manName(cmd)+".1"), manPage(cmd, pages, date), 0o644); err != nil {
-			return fail(exitUsage, "%w", err)
+			return fail(exitUsage, "%w: name a directory that is there, for you to write", err)
 		}
 	}
 	return nil
