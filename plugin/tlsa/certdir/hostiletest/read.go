@@ -43,6 +43,9 @@ func Read(data []byte) Reading {
 func isPlain(data []byte, blocks int) bool {
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(data, []byte("\n")), []byte("\n")) {
 		line = bytes.TrimSuffix(line, []byte("\r"))
+		if bytes.HasPrefix(line, []byte("-")) && !bytes.HasPrefix(line, []byte("-----BEGIN ")) && !bytes.HasPrefix(line, []byte("-----END ")) {
+			return false // it may be a frame that was cut
+		}
 		if len(line) > 64 || bytes.ContainsFunc(line, func(r rune) bool { return r <= ' ' || r > '~' }) &&
 			!bytes.HasPrefix(line, []byte("-----")) {
 			return false
