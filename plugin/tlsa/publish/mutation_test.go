@@ -104,7 +104,7 @@ func (s *siege) mutate(all []*slot, stranger *hostiletest.Case, r *rand.Rand) {
 		files := make([][]byte, len(all))
 		for i, sl := range all {
 			files[i] = hostiletest.Mutate(r, sl.good, sl.form.Good(stranger, stranger.Good), sl.form.Text)
-			readings[i] = hostiletest.Read(files[i])
+			readings[i] = hostiletest.Read(files[i], s.world.CA)
 			s.must(sl.form.Write(sl.Case, files[i]))
 		}
 		s.sweeps()

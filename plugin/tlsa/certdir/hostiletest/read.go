@@ -13,15 +13,17 @@ type Reading struct {
 	// Certificates and Keys are the SubjectPublicKeyInfos of every block that can be cut out of the file: nothing else may be
 	// published because of it.
 	Certificates, Keys map[string]bool
-	// Sound: the file is nothing but whole blocks, and crypto/x509 reads each of them. Such a file must not be refused.
+	// Sound: the file is nothing but whole blocks, and crypto/x509 reads each of them and verifies that nothing in it was
+	// changed. Such a file must not be refused.
 	Sound bool
+	ca    *x509.Certificate
 	// Names are those of each certificate and request that crypto/x509 reads, by SubjectPublicKeyInfo; none for a public key.
 	Names map[string][]string
 }
 
-// Read reads a file.
-func Read(data []byte) Reading {
-	r := Reading{Certificates: map[string]bool{}, Keys: map[string]bool{}, Names: map[string][]string{}}
+// Read reads a file whose certificates the CA has issued.
+func Read(data []byte, ca *x509.Certificate) Reading {
+	r := Reading{ca: ca, Certificates: map[string]bool{}, Keys: map[string]bool{}, Names: map[string][]string{}}
 	var der asn1.RawValue
 	if rest, err := asn1.Unmarshal(data, &der); err == nil && len(rest) == 0 && der.IsCompound {
 		r.Sound = r.add("", data)
@@ -78,7 +80,7 @@ func (r *Reading) add(label string, der []byte) bool {
 		if err == nil {
 			r.Names[string(c.RawSubjectPublicKeyInfo)] = c.DNSNames
 		}
-		return err == nil
+		return err == nil && r.ca.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 	case strings.HasSuffix(label, "REQUEST"):
 		c, err := x509.ParseCertificateRequest(der)
 		if err == nil && c.CheckSignature() == nil {
