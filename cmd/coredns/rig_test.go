@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -24,6 +25,7 @@ import (
 type rig struct {
 	*server
 	addr string
+	uid  int // of the files
 }
 
 const rigPort = "1053"
@@ -148,6 +150,9 @@ func (r *rig) place(root, lineage string, c cert) {
 	r.t.Helper()
 	file := filepath.Join(r.dir, root, lineage, "fullchain.pem")
 	write(r.t, file+".tmp", c.pem)
+	if err := errors.Join(os.Chown(filepath.Dir(file), r.uid, r.uid), os.Chown(file+".tmp", r.uid, r.uid)); err != nil {
+		r.t.Fatal(err)
+	}
 	if err := os.Rename(file+".tmp", file); err != nil {
 		r.t.Fatal(err)
 	}
