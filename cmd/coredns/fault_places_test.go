@@ -128,10 +128,11 @@ func placeFaults() map[string]fault {
 			tr.signal(syscall.SIGUSR1)
 			return func() { tr.must(os.Rename(tr.conf+".away", tr.conf)); tr.reloads() }
 		}, published: true},
-		"a storm of SIGHUP":             {begin: storm(500, syscall.SIGHUP), published: true},
-		"a storm of SIGUSR1":            {begin: storm(40, syscall.SIGUSR1), published: true, loud: true},
-		"a storm of signals":            {begin: storm(300, syscall.SIGHUP, syscall.SIGWINCH, syscall.SIGURG, syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGUSR1), published: true, loud: true},
-		"a reload to another live tree": {begin: otherTree, published: true, loud: true},
+		"a storm of SIGHUP":                          {begin: storm(500, syscall.SIGHUP), published: true},
+		"a storm of SIGUSR1":                         {begin: storm(40, syscall.SIGUSR1), published: true, loud: true},
+		"a storm of signals":                         {begin: storm(300, syscall.SIGHUP, syscall.SIGWINCH, syscall.SIGURG, syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGUSR1), published: true, loud: true},
+		"SIGUSR2, which cannot take over the ledger": {begin: upgrade, published: true},
+		"a reload to another live tree":              {begin: otherTree, published: true, loud: true},
 	}
 }
 
@@ -284,6 +285,16 @@ func storm(n int, signals ...syscall.Signal) func(*trouble) func() {
 			tr.signal(signals[i%len(signals)])
 		}
 		return func() {}
+	}
+}
+
+// upgrade starts a second process of CoreDNS, which gives up after ten seconds.
+func upgrade(tr *trouble) func() {
+	tr.signal(syscall.SIGUSR2)
+	return func() {
+		poll(tr.t, "the refusal", func() (bool, string) {
+			return strings.Contains(tr.log.String(), "[ERROR] SIGUSR2"), tr.log.String()
+		})
 	}
 }
 
