@@ -130,14 +130,14 @@ func (tr *trouble) has(certs ...cert) {
 	}
 }
 
-// probe asks as a client does, which tries three times. Both keys are owed once they were answered.
+// probe asks as a client does, which tries again: strace and a busy machine may let a second pass. Both keys are owed once they were answered.
 func (tr *trouble) probe(stop <-chan struct{}) {
 	for {
 		var a reply
 		var fault, silence error
 		due := tr.seen.Load()
 		for range 3 {
-			if a, fault, silence = tr.ask(owner, time.Second); silence == nil {
+			if a, fault, silence = tr.ask(owner, 2*time.Second); silence == nil {
 				break
 			}
 		}
