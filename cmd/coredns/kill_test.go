@@ -286,8 +286,11 @@ func TestKillsAtRandomLoseNothing(t *testing.T) {
 	s := newLengthy(t, "KILLS", 200)
 	killMany(t, s.Seed+uint64(s.Legs), s.target, s.limit, &s.toll)
 	s.end(t)
+	if s.get("kills") < 200 {
+		return // too few to have done everything
+	}
 	for _, d := range deeds {
-		if s.get("after "+d.name) == 0 && s.get("kills") >= 200 {
+		if s.get("after "+d.name) == 0 {
 			t.Errorf("no kill after %s", d.name)
 		}
 	}
