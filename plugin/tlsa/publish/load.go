@@ -10,7 +10,7 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// load reads the timelines. What an older copy of the ledger says of owners without records proves nothing (rule 2).
+// load reads the timelines. An older copy of the ledger proves neither that a key is Ready nor that it is retired (rule 2).
 func (p *Publisher) load() error {
 	timelines, err := p.store.Load(p.block)
 	if err == nil {
@@ -34,7 +34,7 @@ func (p *Publisher) load() error {
 	}
 	for _, o := range p.owners {
 		if p.store.Origin() == ledger.Restored {
-			o.timeline.NoneSince = rollover.Stamp{}
+			o.timeline = o.timeline.Doubted()
 		}
 		o.shown = o.timeline.RRset()
 		p.atlas.keep(o)

@@ -118,3 +118,22 @@ func (t *Timeline) Has(m dane.Material) bool {
 
 // LargestTTL is how long a cache may keep what is served today.
 func (t *Timeline) LargestTTL() time.Duration { return time.Duration(t.largestTTL()) * time.Second }
+
+// Doubted gives what an older copy of the ledger still proves: that its records are owed. Since the copy was made a key may
+// have left the RRset and come back, or a retired one may have been in use again, so all times of Ready and Removed start
+// anew (rules 2 and 4).
+func (t Timeline) Doubted() Timeline {
+	t = t.Clone()
+	t.NoneSince = Stamp{}
+	for i := range t.Associations {
+		a := &t.Associations[i]
+		a.PublishedAt, a.ReadyAt, a.First = Stamp{}, Stamp{}, false
+	}
+	for i := range t.Keys {
+		t.Keys[i].RetiredAt, t.Keys[i].RetiredTTL = Stamp{}, 0
+	}
+	for i := range t.Fixed {
+		t.Fixed[i].RetiredAt, t.Fixed[i].RetiredTTL = Stamp{}, 0
+	}
+	return t
+}

@@ -187,3 +187,21 @@ func BenchmarkLookup(b *testing.B) {
 		})
 	}
 }
+
+// TestWhatAQueryReadsIsNeverChanged: a query may hold a shard for as long as it likes, without a lock.
+func TestWhatAQueryReadsIsNeverChanged(t *testing.T) {
+	const owner = "_25._tcp.mail.example.org."
+	table := &Table{}
+	w := NewWriter(table)
+	w.Set(owner, "mail.example.org.", "example.org.", &Set{})
+	w.Flush()
+	held := table.shards[shard(owner)].Load()
+	w.Set(owner, "mail.example.org.", "example.org.", &Set{Unknown: true})
+	w.Flush()
+	if e := (*held)[owner]; e.Set.Unknown {
+		t.Error("a flush has changed the shard that a query had read")
+	}
+	if e, _ := table.Lookup(owner); !e.Set.Unknown {
+		t.Error("a flush shows nothing")
+	}
+}
