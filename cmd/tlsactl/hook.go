@@ -41,8 +41,8 @@ What the hook said is kept in --state, one directory for each lineage. To change
 again: AGAIN
 To forget a lineage, remove its directory there, then its files in --next.`
 
-const hookExample = `  tlsactl hook CLIENT --next /var/lib/dane-next --resume
-  tlsactl hook CLIENT --next /var/lib/dane-next --resume --dry-run`
+const hookExample = `  tlsactl hook CLIENT --next /var/lib/dane/next --resume
+  tlsactl hook CLIENT --next /var/lib/dane/next --resume --dry-run`
 
 func (a *app) hookCommand() *cobra.Command {
 	var names, examples []string

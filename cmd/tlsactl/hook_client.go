@@ -49,7 +49,7 @@ var certbotClient = client{
 	help: `hook certbot is for certbot's --deploy-hook. certbot's live directory is then not what the server
 reads and not in the plugin's certs: a renewed lineage waits there until it is safe to install. It
 reads RENEWED_LINEAGE. certbot has no next key of its own.`,
-	example: `  certbot certonly ... --deploy-hook "tlsactl hook certbot --next /var/lib/dane-next \
+	example: `  certbot certonly ... --deploy-hook "tlsactl hook certbot --next /var/lib/dane/next \
       --install /etc/postfix/tls --combined --run 'postfix reload'"`,
 	read: readCertbot,
 }
@@ -81,7 +81,7 @@ var dehydratedClient = client{
 arguments: make it a script that ends in "$@". OPERATION deploy_cert is what it acts on; all others it
 accepts and ignores. With PRIVATE_KEY_ROLLOVER=yes the public half of privkey.roll.pem is published
 through --next, long before that key is used.`,
-	example: `  printf '#!/bin/sh\nexec tlsactl hook dehydrated --next /var/lib/dane-next \\
+	example: `  printf '#!/bin/sh\nexec tlsactl hook dehydrated --next /var/lib/dane/next \\
       --install /etc/postfix/tls --combined --run "postfix reload" "$@"\n' >/usr/local/sbin/tlsa-renewed
   echo 'HOOK=/usr/local/sbin/tlsa-renewed' >>/etc/dehydrated/config`,
 	read: readDehydrated,
@@ -115,7 +115,7 @@ var legoClient = client{
 its hook to no shell and splits it at every space: make it a script, not a command with quotes. It
 reads LEGO_CERT_PATH and LEGO_CERT_KEY_PATH, or LEGO_HOOK_CERT_PATH, LEGO_HOOK_CERT_KEY_PATH and
 LEGO_HOOK_ISSUER_CERT_PATH of version 5. lego has no next key of its own.`,
-	example: `  printf '#!/bin/sh\nexec tlsactl hook lego --next /var/lib/dane-next \\
+	example: `  printf '#!/bin/sh\nexec tlsactl hook lego --next /var/lib/dane/next \\
       --install /etc/postfix/tls --combined --run "postfix reload"\n' >/usr/local/sbin/tlsa-renewed
   lego ... renew --renew-hook /usr/local/sbin/tlsa-renewed`,
 	read: readLego,
@@ -154,7 +154,7 @@ hook installs them. It reads Le_Domain, CERT_PATH, CERT_KEY_PATH, CA_CERT_PATH a
 NAME is that of acme.sh's directory, such as mail.example.org_ecc. With --always-force-new-domain-key
 the public half of DOMAIN.key.next is published through --next, long before that key is used.`,
 	example: `  acme.sh --install-cert -d mail.example.org --ecc --reloadcmd "tlsactl hook acme.sh \
-      --next /var/lib/dane-next --install /etc/postfix/tls --combined --run 'postfix reload'"`,
+      --next /var/lib/dane/next --install /etc/postfix/tls --combined --run 'postfix reload'"`,
 	read: readAcmeSh,
 }
 
