@@ -190,7 +190,11 @@ func (h *handover) pushChanges(ctx context.Context) error {
 		return nil
 	}
 	now := []byte(h.push + "\n")
-	for _, path := range []string{h.staged(), h.nextKey(), h.copied()} {
+	paths := []string{h.staged(), h.copied()}
+	if h.job.Next != "" {
+		paths = append(paths, h.nextKey())
+	}
+	for _, path := range paths {
 		data, err := os.ReadFile(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
