@@ -100,6 +100,9 @@ func (a *app) command() *cobra.Command {
 	root.AddCommand(a.manCommand())
 	for _, cmd := range root.Commands() {
 		suggest(cmd)
+		for _, sub := range cmd.Commands() {
+			suggest(sub)
+		}
 	}
 	root.SetFlagErrorFunc(flagError)
 	return root

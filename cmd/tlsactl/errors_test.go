@@ -193,7 +193,7 @@ var mistakes = []string{
 	`tlsactl install --server 192.0.2.5 --hold 0 --run "exit 7" staged fresh`,
 	`tlsactl install --server 192.0.2.5 staged journal`,
 	`tlsactl install --server 192.0.2.5 staged journal3`,
-	`tlsactl hook acme.sh`,
+	`tlsactl hook uacme`,
 	`tlsactl hook certbot now`,
 	`tlsactl hook certbot`,
 	`tlsactl hook certbot --next DIR/next`,
@@ -208,6 +208,14 @@ var mistakes = []string{
 	`RENEWED_LINEAGE=DIR/staged tlsactl hook certbot --next DIR/next --install DIR/etc --server 192.0.2.1`,
 	`RENEWED_LINEAGE=DIR/etc/staged tlsactl hook certbot --next DIR/next --install DIR/other --server 192.0.2.1`,
 	`RENEWED_LINEAGE=DIR/pushed tlsactl hook certbot --next DIR/next --install DIR/etc --push "exit 7"`,
+	`RENEWED_LINEAGE=DIR/two..dots tlsactl hook certbot --next DIR/next --install DIR/etc`,
+	`tlsactl hook dehydrated --next DIR/next --install DIR/etc`,
+	`tlsactl hook dehydrated --next DIR/next --install DIR/etc deploy_cert mail.example.org`,
+	`tlsactl hook dehydrated --next DIR/next --install DIR/etc deploy_cert ../x DIR/staged/k DIR/staged/c DIR/staged/f DIR/staged/h 1`,
+	`tlsactl hook lego --next DIR/next --install DIR/etc`,
+	`LEGO_CERT_PATH=DIR/none.crt LEGO_CERT_KEY_PATH=DIR/none.key tlsactl hook lego --next DIR/next --install DIR/etc`,
+	`tlsactl hook acme.sh --next DIR/next --install DIR/etc`,
+	`CERT_KEY_PATH=a.key CERT_FULLCHAIN_PATH=full.cer tlsactl hook acme.sh --next DIR/next --install DIR/etc`,
 	`tlsactl hook certbot --resume`,
 	`tlsactl hook certbot --resume --next DIR/next --hold 3h`,
 	`tlsactl hook certbot --resume --next DIR/none`,
@@ -251,6 +259,7 @@ func mistakenFiles(t *testing.T) (dir string) {
 	put("journal3/.tlsactl-install", []byte(`{"version": 1, "phase": "move"}`))
 	put("jobs/a/job.json", []byte(`{"version": 2}`))
 	put("jobs/b/job.json", []byte(`{`))
+	put("jobs/c/job.json", []byte(`{"version": 1, "client": "uacme"}`))
 	for _, d := range []string{"next", "etc", "other", "fresh"} {
 		must(t, 0, os.MkdirAll(filepath.Join(dir, d), 0o755))
 	}

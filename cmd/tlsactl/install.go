@@ -20,6 +20,7 @@ type installVerb struct {
 	run   string
 	// combined makes one file of the key and the chain in FROM.
 	combined bool
+	files    map[string]string // FROM's files by our names for them; nil: they have those names
 }
 
 const installHelp = `install copies the files of a staged certificate over the installed ones, if it is safe: see wait,
@@ -135,7 +136,7 @@ func (i *installation) settle() {
 
 // readFrom reads FROM, and makes one file of it where that is wanted.
 func (v *installVerb) readFrom(path string) (*lineage, error) {
-	l, err := readLineage(path)
+	l, err := readNamed(path, v.files)
 	if err != nil || !v.combined || l.shape == asNothing {
 		return l, err
 	}

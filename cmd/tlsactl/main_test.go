@@ -66,6 +66,7 @@ func TestScripts(t *testing.T) {
 			"sign":    scriptSign,
 			"exits":   scriptExits,
 			"mode":    scriptMode,
+			"lego":    scriptLego, "acmesh": scriptAcmeSh, "dehydrated": scriptDehydrated, "roll": scriptRoll, "newline": scriptNewline,
 		},
 	})
 }

@@ -41,7 +41,7 @@ func (a *app) man(root *cobra.Command, dir string) error {
 	pages := []*cobra.Command{root}
 	for _, cmd := range root.Commands() {
 		if cmd.IsAvailableCommand() && cmd.Name() != "completion" { // that one is cobra's, and explains itself
-			pages = append(pages, cmd)
+			pages = append(append(pages, cmd), cmd.Commands()...)
 		}
 	}
 	for _, cmd := range pages {
@@ -98,10 +98,11 @@ func manPage(cmd *cobra.Command, all []*cobra.Command, date time.Time) []byte {
 		}
 		r.text(paragraph)
 	}
+	if cmd.HasSubCommands() {
+		r.verbs(cmd, all)
+	}
 	if cmd.HasParent() {
 		r.options(cmd.NonInheritedFlags())
-	} else {
-		r.verbs(cmd, all)
 	}
 	if cmd.Example != "" {
 		r.macro("SH", "EXAMPLES")
@@ -123,7 +124,7 @@ func manPage(cmd *cobra.Command, all []*cobra.Command, date time.Time) []byte {
 func (r *roff) verbs(root *cobra.Command, all []*cobra.Command) {
 	r.macro("SH", "COMMANDS")
 	for _, cmd := range all {
-		if cmd != root {
+		if cmd.Parent() == root {
 			r.macro("TP")
 			r.macro("B", cmd.Name())
 			r.text(cmd.Short)
