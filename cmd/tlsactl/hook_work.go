@@ -109,10 +109,10 @@ func (h *handover) publishNext(p *plan) error {
 	case len(p.next) == 0:
 		return removeSynced(h.nextKey())
 	}
-	h.atStep("next key")
 	if err := publish(h.nextKey(), p.next); err != nil {
 		return fail(exitUsage, "--next: %w", err)
 	}
+	h.atStep("next key")
 	return nil
 }
 
