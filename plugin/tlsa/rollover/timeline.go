@@ -118,3 +118,28 @@ func (t *Timeline) Has(m dane.Material) bool {
 
 // LargestTTL is how long a cache may keep what is served today.
 func (t *Timeline) LargestTTL() time.Duration { return time.Duration(t.largestTTL()) * time.Second }
+
+// Doubted gives t as an older copy of the ledger has it. What came after that copy is unknown: a record may have left and an
+// old key may have been in use again. So nothing is Ready before hold has passed anew, what is retired stays for all of its
+// grace, and larger TTLs count as if served until now (rules 2 and 4).
+func (t Timeline) Doubted(now Stamp) Timeline {
+	t = t.Clone()
+	t.NoneSince = Stamp{}
+	for i := range t.OldTTLs {
+		t.OldTTLs[i].Until = now
+	}
+	for i := range t.Keys {
+		if k := &t.Keys[i]; !k.RetiredAt.IsZero() {
+			k.RetiredAt, k.RetiredTTL = now, t.largestTTL()
+		}
+	}
+	for i := range t.Fixed {
+		if f := &t.Fixed[i]; !f.RetiredAt.IsZero() {
+			f.RetiredAt, f.RetiredTTL = now, t.largestTTL()
+		}
+	}
+	for i := range t.Associations {
+		t.Associations[i] = Times{Association: t.Associations[i].Association}
+	}
+	return t
+}
