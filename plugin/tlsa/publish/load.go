@@ -10,7 +10,7 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// load reads the timelines. An older copy of the ledger proves neither that a key is Ready nor that it is retired (rule 2).
+// load reads the timelines. What an older copy of the ledger says is doubted once, by the first who reads it (rules 2 and 4).
 func (p *Publisher) load() error {
 	timelines, err := p.store.Load(p.block)
 	if err == nil {
@@ -32,9 +32,16 @@ func (p *Publisher) load() error {
 	if err := p.adopt(); err != nil {
 		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
 	}
+	failing := false // the publisher before shows what it could not record
+	for _, before := range p.before {
+		before.locked(func() { failing = failing || len(before.failed) > 0 })
+	}
 	for _, o := range p.owners {
-		if p.store.Origin() == ledger.Restored {
-			o.timeline = o.timeline.Doubted()
+		if failing {
+			o.timeline.NoneSince = rollover.Stamp{}
+		}
+		if p.store.Origin() == ledger.Restored && len(p.before) == 0 && !reflect.DeepEqual(o.timeline, rollover.Timeline{}) {
+			o.timeline, o.adopted = o.timeline.Doubted(p.store.Now()), true
 		}
 		o.shown = o.timeline.RRset()
 		p.atlas.keep(o)

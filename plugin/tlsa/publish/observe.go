@@ -13,6 +13,7 @@ import (
 func (a *atlas) observe(o *owner, t rollover.Timeline) rollover.Observation {
 	obs := rollover.Observation{
 		Known:     a.known(),
+		Hidden:    a.hidden(),
 		Seen:      a.seen(o),
 		Files:     map[string]rollover.FileState{},
 		ZoneKnown: o.view.Known,
@@ -49,6 +50,16 @@ func (a *atlas) complete() bool {
 		}
 	}
 	return len(a.roots) > 0
+}
+
+// hidden tells whether the last sweep could not read some root of installed certificates in full.
+func (a *atlas) hidden() bool {
+	for _, r := range a.roots {
+		if !r.Staged && !r.Complete {
+			return true
+		}
+	}
+	return false
 }
 
 // seen joins the leaves of all lineages that map to o.

@@ -41,11 +41,12 @@ type owner struct {
 // served tells whether queries for it are ours to answer.
 func (o *owner) served() bool { return o.view.Cut == "" && !o.signed }
 
-// base is the timeline that the next decision starts from.
+// base is the timeline that the next decision starts from. An owner that is shown has records, recorded or not, so that what
+// comes next is not its first.
 func (o *owner) base() rollover.Timeline {
 	t := o.timeline
 	if len(o.unrecorded) > 0 {
-		t.Keys = slices.Concat(t.Keys, o.unrecorded)
+		t.Keys, t.NoneSince = slices.Concat(t.Keys, o.unrecorded), rollover.Stamp{}
 	}
 	return t
 }

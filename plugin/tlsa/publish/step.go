@@ -147,7 +147,7 @@ func (p *Publisher) provide(o *owner, d rollover.Decision) {
 	for _, k := range d.Timeline.Keys {
 		// A combination that would leave stays for all keys, the new ones included (R11).
 		for _, c := range o.timeline.Combinations {
-			if a, err := k.Material.Association(c); err == nil {
+			if a, err := k.Material.Association(c); err == nil && d.Timeline.WithdrawnAt.IsZero() {
 				o.shown = union(o.shown, []dane.Association{a})
 			}
 		}

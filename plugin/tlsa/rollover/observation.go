@@ -11,6 +11,8 @@ import (
 type Observation struct {
 	// Known: every root has been read in full since the start, so that a missing certificate is known to be missing.
 	Known bool
+	// Hidden: a root of installed certificates could not be read in full just now, so that one may stand there unseen.
+	Hidden bool
 	// Seen are the keys that map to the owner, without duplicates.
 	Seen []Seen
 	// Files says what became of the files that the timeline's keys were seen in. A file that is not here is in doubt.
@@ -139,6 +141,11 @@ func (f FileState) of(m dane.Material) verdict {
 		return replaced
 	}
 	return doubt
+}
+
+// unread tells whether the file is there, and what it holds now is not known.
+func (f FileState) unread() bool {
+	return !f.Unmapped && f.Gone == 0 && (f.Doubt || len(f.Leaves) == 0)
 }
 
 // same tells whether both are the same certificate, or the same bare key, under the same issuer. A chain that lacks the

@@ -67,6 +67,8 @@ func (d *decider) evidence(k *key) (string, bool) {
 	switch {
 	case doubtful != "" || len(k.Places) == 0:
 		return "", false
+	case !k.installed() && d.mayBeInstalled(k):
+		return "", false
 	case !slices.ContainsFunc(k.Places, absent):
 		return cmp.Or(another, gone), true
 	case k.Frozen:
@@ -79,6 +81,31 @@ func (d *decider) evidence(k *key) (string, bool) {
 		return "", false
 	}
 	return gone, true
+}
+
+// mayBeInstalled tells whether a key that is staged no more may stand in an installed file which nobody can read now: whoever
+// installs a key takes it out of `next` (rule 4).
+func (d *decider) mayBeInstalled(k *key) bool {
+	if !slices.ContainsFunc(k.Places, func(p Place) bool { return !p.Withdrawn }) {
+		return false
+	}
+	where := ""
+	if d.o.Hidden {
+		where = "a directory of installed certificates"
+	}
+	for _, other := range d.keys {
+		for _, p := range other.Places {
+			if !p.Staged && !p.Withdrawn && other.RetiredAt.IsZero() && d.o.state(p).unread() {
+				where = fmt.Sprintf("%q", p.File)
+			}
+		}
+	}
+	if where == "" {
+		return false
+	}
+	d.problem(SourceMissing, fmt.Sprintf("the key of %s is staged no more, and %s, where it may be installed, cannot be "+
+		"read or trusted; its record stays", k.name(), where))
+	return true
 }
 
 // otherActive tells whether another Active key of the owner has the algorithm of k.

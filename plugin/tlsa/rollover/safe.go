@@ -26,7 +26,10 @@ func (t *Timeline) Safe(associate func(dane.Combination) (dane.Association, erro
 	}
 	if !t.WithdrawnAt.IsZero() {
 		// No record is published, so none is missing once the caches have forgotten those of before.
-		left := max(t.NoneSince.Left(p.holdFor(t.largestTTL()), now), 0)
+		left := p.holdFor(t.largestTTL())
+		if !t.NoneSince.IsZero() {
+			left = max(t.NoneSince.Left(left, now), 0)
+		}
 		if left == 0 {
 			return Safety{Safe: true}
 		}

@@ -119,21 +119,27 @@ func (t *Timeline) Has(m dane.Material) bool {
 // LargestTTL is how long a cache may keep what is served today.
 func (t *Timeline) LargestTTL() time.Duration { return time.Duration(t.largestTTL()) * time.Second }
 
-// Doubted gives what an older copy of the ledger still proves: that its records are owed. Since the copy was made a key may
-// have left the RRset and come back, or a retired one may have been in use again, so all times of Ready and Removed start
-// anew (rules 2 and 4).
-func (t Timeline) Doubted() Timeline {
+// Doubted gives t as an older copy of the ledger has it. What came after that copy is unknown: a record may have left and an
+// old key may have been in use again. So nothing is Ready before hold has passed anew, what is retired stays for all of its
+// grace, and larger TTLs count as if served until now (rules 2 and 4).
+func (t Timeline) Doubted(now Stamp) Timeline {
 	t = t.Clone()
 	t.NoneSince = Stamp{}
-	for i := range t.Associations {
-		a := &t.Associations[i]
-		a.PublishedAt, a.ReadyAt, a.First = Stamp{}, Stamp{}, false
+	for i := range t.OldTTLs {
+		t.OldTTLs[i].Until = now
 	}
 	for i := range t.Keys {
-		t.Keys[i].RetiredAt, t.Keys[i].RetiredTTL = Stamp{}, 0
+		if k := &t.Keys[i]; !k.RetiredAt.IsZero() {
+			k.RetiredAt, k.RetiredTTL = now, t.largestTTL()
+		}
 	}
 	for i := range t.Fixed {
-		t.Fixed[i].RetiredAt, t.Fixed[i].RetiredTTL = Stamp{}, 0
+		if f := &t.Fixed[i]; !f.RetiredAt.IsZero() {
+			f.RetiredAt, f.RetiredTTL = now, t.largestTTL()
+		}
+	}
+	for i := range t.Associations {
+		t.Associations[i] = Times{Association: t.Associations[i].Association}
 	}
 	return t
 }
