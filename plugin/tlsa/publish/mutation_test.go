@@ -84,7 +84,6 @@ func TestMutationsPublishWhatAnotherReaderReadsOrNothing(t *testing.T) {
 
 func (s *siege) mutate(all []*slot, stranger *hostiletest.Case, r *rand.Rand) {
 	s.Helper()
-	before := s.served()
 	for i, sl := range all {
 		dir := "case/" + strconv.Itoa(i)
 		sl.Certs, sl.Next = filepath.Join(s.dir, "certs", dir), filepath.Join(s.dir, "next", dir)
@@ -99,7 +98,7 @@ func (s *siege) mutate(all []*slot, stranger *hostiletest.Case, r *rand.Rand) {
 		}
 	}
 	for range drops {
-		before = s.served()
+		before := s.served()
 		readings := make([]hostiletest.Reading, len(all))
 		files := make([][]byte, len(all))
 		for i, sl := range all {

@@ -2,6 +2,7 @@ package hostiletest
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,9 +174,7 @@ func foreignFiles() map[string]place {
 			return err
 		}},
 	}
-	for name, p := range crowds() {
-		places[name] = p
-	}
+	maps.Copy(places, crowds())
 	return places
 }
 
