@@ -168,7 +168,7 @@ func TestFaultsOfTheDiskAreOutlived(t *testing.T) {
 	done, states := 0, 0
 	for ; done < want; seed++ {
 		s := &saboteur{cutter: newCutter(t, uint64(seed)), kinds: map[string]int{}}
-		lives := min(want-done, 500)
+		lives := min(want-done, 200)
 		tr := &tracer{dir: fastDir(t), inject: s.inject, seen: func(c *fileCall) {
 			s.see(c)
 			if s.todo == nil && s.phase == between && len(s.calls) > 0 {

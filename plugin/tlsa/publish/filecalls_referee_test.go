@@ -130,7 +130,7 @@ func (tr *tracer) runChild(t *testing.T, role string, env ...string) error {
 	}
 	defer func() { _ = null.Close() }()
 	top, _, _ := strings.Cut(t.Name(), "/")
-	p, err := os.StartProcess("/proc/self/exe", []string{os.Args[0], "-test.run=^" + top + "$", "-test.count=1", "-test.timeout=20m"},
+	p, err := os.StartProcess("/proc/self/exe", []string{os.Args[0], "-test.run=^" + top + "$", "-test.count=1", "-test.timeout=6h"},
 		&os.ProcAttr{
 			Env:   append(os.Environ(), append(env, childRole+"="+role, childDir+"="+tr.dir)...),
 			Files: []*os.File{null, out, out, null},
