@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -81,6 +82,7 @@ type saboteur struct {
 	phase phase
 	call  int
 	done  int // faults that were met
+	near  int // calls since a sync failed that are looked at closely
 	kinds map[string]int
 }
 
@@ -97,7 +99,7 @@ const (
 func (s *saboteur) mark(n *note) {
 	switch {
 	case n.Kind == "life":
-		s.call, s.phase = 0, counting
+		s.call, s.near, s.phase = 0, 0, counting
 		if n.N > 0 {
 			s.now, s.todo, s.phase = s.todo[0], s.todo[1:], waiting
 		}
@@ -147,6 +149,14 @@ func (s *saboteur) see(c *fileCall) {
 		return
 	}
 	s.follow(c)
+	if c.failed != 0 && strings.HasSuffix(c.name, "sync") && s.phase == mended {
+		s.near = 15
+	}
+	if s.near > 0 { // what the failed sync may have dropped is dropped, and the next commit writes
+		s.near--
+		s.cutOf(s.now.String(), append(s.disk.drawn(s.r, 1),
+			func(c *change, _ int) bool { return !c.doubtful }, func(c *change, _ int) bool { return c.name != "" }))
+	}
 	if c.failed != 0 && s.r.IntN(4) == 0 || s.phase == mended && s.r.IntN(80) == 0 {
 		s.cutSome(2)
 	}

@@ -377,6 +377,11 @@ func (l *life) mend() {
 }
 
 func (l *life) recovered() bool {
+	for _, o := range l.p.owners {
+		if len(o.unrecorded) > 0 {
+			return false
+		}
+	}
 	return l.told.failing == nil && l.log.figures().Problems[LedgerFailing] == 0 && len(l.p.failed) == 0
 }
 
