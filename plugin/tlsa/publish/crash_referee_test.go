@@ -32,7 +32,7 @@ func envNumber(t *testing.T, name string, otherwise int) int {
 // fastDir is a directory in memory where there is one: what counts is which calls are made, not that a disk is waited for.
 func fastDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "tlsa")
+	dir, err := os.MkdirTemp("/dev/shm", "tlsa") //nolint:usetesting // not the directory of other tests
 	if err != nil {
 		return t.TempDir()
 	}
