@@ -20,6 +20,7 @@ type schedule struct {
 	errno   syscall.Errno
 	effect  effect
 	lasting bool // until the disk is mended; else once
+	again   int  // of one that comes once: after how many calls, or at which rename, it comes once more; 0: never
 }
 
 func (s schedule) String() string {
@@ -27,6 +28,9 @@ func (s schedule) String() string {
 	lasting := "once"
 	if s.lasting {
 		lasting = "until mended"
+	}
+	if s.again > 0 {
+		lasting += fmt.Sprintf(" and again within %d calls", s.again)
 	}
 	return fmt.Sprintf("call %d: %s, %s, %s", s.call, s.errno.Error(), effects[s.effect], lasting)
 }
@@ -55,7 +59,10 @@ func schedules(calls []*fileCall, r *rand.Rand) []schedule {
 		for _, errno := range errnos(c) {
 			kind := fmt.Sprint(c.name, c.file == ".", c.writable, errno)
 			for _, e := range effects {
-				kinds[kind] = append(kinds[kind], schedule{i, errno, e, false}, schedule{i, errno, e, true})
+				kinds[kind] = append(kinds[kind], schedule{i, errno, e, false, 0}, schedule{i, errno, e, true, 0})
+				if strings.HasSuffix(c.name, "sync") { // while the file is renewed
+					kinds[kind] = append(kinds[kind], schedule{i, errno, e, false, 1 + r.IntN(8)}, schedule{i, errno, e, false, 20})
+				}
 			}
 		}
 	}
@@ -82,6 +89,7 @@ type saboteur struct {
 	phase phase
 	call  int
 	done  int // faults that were met
+	again int // calls until the fault comes once more
 	near  int // calls since a sync failed that are looked at closely
 	kinds map[string]int
 }
@@ -99,16 +107,18 @@ const (
 func (s *saboteur) mark(n *note) {
 	switch {
 	case n.Kind == "life":
-		s.call, s.near, s.phase = 0, 0, counting
+		s.call, s.near, s.again, s.phase = 0, 0, 0, counting
 		if n.N > 0 {
 			s.now, s.todo, s.phase = s.todo[0], s.todo[1:], waiting
 		}
 	case n.Kind == "over":
 		s.cutSome(6)
 		s.phase = between
-	case n.Kind == "mend" && s.phase == failing:
-		s.phase = mended
-		s.cutSome(6)
+	case n.Kind == "mend":
+		if s.again = 0; s.phase == failing {
+			s.phase = mended
+			s.cutSome(6)
+		}
 	}
 }
 
@@ -119,12 +129,18 @@ func (s *saboteur) inject(c *fileCall) *fault {
 	}
 	at := s.call
 	s.call++
-	possible := slices.Contains(errnos(c), s.now.errno)
+	if s.again > 0 {
+		// Half of them wait for a rename, which puts the renewed file in place.
+		if s.again--; s.again == 0 || s.again >= 4 && c.name == "renameat" {
+			s.again = 0
+			return &fault{errnos(c)[s.r.IntN(len(errnos(c)))], s.now.effect}
+		}
+	}
 	switch {
-	case !possible:
+	case !slices.Contains(errnos(c), s.now.errno):
 		return nil
 	case s.phase == waiting && at >= s.now.call:
-		s.phase = mended
+		s.phase, s.again = mended, s.now.again
 		if s.now.lasting {
 			s.phase = failing
 		}
