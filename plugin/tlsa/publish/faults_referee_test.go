@@ -113,7 +113,7 @@ func (s *saboteur) mark(n *note) {
 		}
 	case n.Kind == "over":
 		s.cutSome(6)
-		s.phase = between
+		s.phase, s.again = between, 0
 	case n.Kind == "mend":
 		if s.again = 0; s.phase == failing {
 			s.phase = mended
@@ -123,7 +123,10 @@ func (s *saboteur) mark(n *note) {
 }
 
 func (s *saboteur) inject(c *fileCall) *fault {
-	if s.phase == counting {
+	switch s.phase {
+	case between:
+		return nil
+	case counting:
 		s.calls = append(s.calls, c)
 		return nil
 	}
