@@ -74,6 +74,9 @@ func (j *journal) String() string {
 	return j.buf.String()
 }
 
+// handedOut are the ports that freePort gave: that of a server which a test has killed for a moment is not free.
+var handedOut sync.Map
+
 // freePort gives a port of the loopback that nothing uses just now, over UDP and TCP.
 func freePort(t *testing.T) string {
 	t.Helper()
@@ -83,6 +86,10 @@ func freePort(t *testing.T) string {
 			t.Fatal(err)
 		}
 		_, port, _ := net.SplitHostPort(l.Addr().String())
+		if _, taken := handedOut.LoadOrStore(port, true); taken {
+			l.Close()
+			continue
+		}
 		u, err := net.ListenPacket("udp", "127.0.0.1:"+port)
 		l.Close()
 		if err == nil {

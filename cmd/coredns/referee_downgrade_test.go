@@ -110,11 +110,10 @@ func between(t *testing.T, s *server) string {
 	}
 	port := freePort(t)
 	for _, network := range []string{"udp", "tcp"} {
-		c := dns.Client{Net: network, Timeout: patient}
 		ready := make(chan struct{})
 		proxy := &dns.Server{Addr: "127.0.0.1:" + port, Net: network, NotifyStartedFunc: func() { close(ready) },
 			Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-				r, _, err := c.Exchange(q, "127.0.0.1:"+s.port)
+				r, err := exchange(dns.Client{Net: network}, q, "127.0.0.1:"+s.port)
 				if err != nil {
 					return // as a lost datagram
 				}

@@ -52,11 +52,10 @@ func lies(nsec *dns.NSEC, have []uint16, apex bool) error {
 // askAll puts all questions and gives the NSEC records of the answers to do.
 func askAll(t *testing.T, s *server, name string, do func(*dns.NSEC)) {
 	t.Helper()
-	c := dns.Client{Timeout: patient, UDPSize: dns.MaxMsgSize}
 	questions := asked(name)
 	var met atomic.Int64
 	inFlight(len(questions), func(i int) {
-		r, _, err := c.Exchange(questions[i], "127.0.0.1:"+s.port)
+		r, err := exchange(dns.Client{UDPSize: dns.MaxMsgSize}, questions[i], "127.0.0.1:"+s.port)
 		if err != nil {
 			t.Errorf("%s %s: %v", name, typeName(questions[i].Question[0].Qtype), err)
 			return

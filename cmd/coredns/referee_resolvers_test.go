@@ -4,7 +4,9 @@ package main
 
 import (
 	"crypto"
+	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -122,13 +124,25 @@ func lookup(addr, name string, qtype uint16) (*dns.Msg, error) {
 	m.SetQuestion(name, qtype)
 	m.SetEdns0(1232, true)
 	m.AuthenticatedData = true
-	c := dns.Client{Timeout: patient}
-	r, _, err := c.Exchange(m, addr)
+	r, err := exchange(dns.Client{}, m, addr)
 	if err == nil && r.Truncated {
-		c.Net = "tcp"
-		r, _, err = c.Exchange(m, addr)
+		r, err = exchange(dns.Client{Net: "tcp"}, m, addr)
 	}
 	return r, err
+}
+
+// exchange asks a server; over UDP again and again, as a resolver does, because a datagram may be lost on a busy machine.
+func exchange(c dns.Client, m *dns.Msg, addr string) (*dns.Msg, error) {
+	if c.Timeout = patient; c.Net != "tcp" {
+		c.Timeout = patient / 10
+	}
+	for tries := 1; ; tries++ {
+		r, _, err := c.Exchange(m, addr)
+		var late net.Error
+		if err == nil || tries == 10 || !errors.As(err, &late) || !late.Timeout() {
+			return r, err
+		}
+	}
 }
 
 // inFlight does n things, fifty at a time.

@@ -176,9 +176,7 @@ func (v way) ask(port, name string, qtype uint16) (*dns.Msg, error) {
 	if v.size > 0 {
 		m.SetEdns0(v.size, v.do)
 	}
-	c := dns.Client{Net: v.network, Timeout: patient, UDPSize: dns.MaxMsgSize}
-	r, _, err := c.Exchange(m, "127.0.0.1:"+port)
-	return r, err
+	return exchange(dns.Client{Net: v.network, UDPSize: dns.MaxMsgSize}, m, "127.0.0.1:"+port)
 }
 
 // right tells what is wrong with an answer that came that way.

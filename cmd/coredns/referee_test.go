@@ -100,10 +100,9 @@ func resolve(t *testing.T, addr, name string, qtype uint16) *dns.Msg {
 	m.SetQuestion(name, qtype)
 	m.SetEdns0(1232, true)
 	m.RecursionDesired, m.AuthenticatedData = true, true
-	c := dns.Client{Timeout: patient}
 	var reply *dns.Msg
 	poll(t, name, func() (bool, string) {
-		r, _, err := c.Exchange(m, addr)
+		r, err := exchange(dns.Client{}, m, addr)
 		reply = r
 		return err == nil, fmt.Sprint(err)
 	})
