@@ -54,6 +54,32 @@ func TestHostileFilesAreNamedAndNeverRead(t *testing.T) {
 	}
 }
 
+// What opening a device does cannot be taken back, so the comparison that follows would come too late.
+func TestFileThatBecomesALinkIsNotOpened(t *testing.T) {
+	dir := t.TempDir()
+	path := dir + "/a.pem"
+	write(t, path, "x")
+	st, err := lstat(path)
+	ok(t, err)
+	write(t, dir+"/device", "x")
+	ok(t, os.Remove(path))
+	link(t, "device", path)
+	r := newReader()
+	r.open = func(path string, flags int) (int, error) {
+		fd, err := openDisk(path, flags)
+		if err == nil {
+			t.Error("it is opened")
+		}
+		return fd, err
+	}
+	if _, why := r.content(path, path, st); reasonOf(why) != Unstable {
+		t.Error(why)
+	}
+	if r.canOpen(path) {
+		t.Error("a private key is opened")
+	}
+}
+
 func writableTarget(t *testing.T, dir string) {
 	ok(t, os.Mkdir(dir+"/../open", 0o755))
 	ok(t, os.Chmod(dir+"/../open", 0o1777)) // a sticky bit keeps nobody from adding a file

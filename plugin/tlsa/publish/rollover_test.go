@@ -192,6 +192,21 @@ func TestFullDiskAddsButNeverRemovesOrPromises(t *testing.T) {
 	})
 }
 
+func TestFullDiskKeepsWhatIsDueToLeave(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.put("/certs", "mail", mailLeaf("old"))
+		s.start(config())
+		s.put("/certs", "mail", mailLeaf("new"))
+		s.after(time.Minute)
+		s.disk.fill(true)
+		s.after(100 * time.Hour)
+		s.want(mail, "old", "new")
+		s.disk.fill(false)
+		s.after(2 * time.Minute)
+		s.want(mail, "new")
+	})
+}
+
 func TestKeyThatCameAndWentWhileTheDiskWasFullIsOwedItsGrace(t *testing.T) {
 	onStage(t, func(s *stage) {
 		s.put("/certs", "mail", mailLeaf("a"))

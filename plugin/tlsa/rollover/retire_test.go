@@ -1,8 +1,11 @@
 package rollover
 
 import (
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 
 	gocmp "github.com/google/go-cmp/cmp"
 )
@@ -375,4 +378,14 @@ func TestAnOwnerNeverLosesItsLastAssociationByItself(t *testing.T) {
 			row{now: at(500 * day), want: "A active | last-association"},
 		),
 	})
+}
+
+func TestRecordsThatNoKeyStandsBehindStayWhileTheyAreAllThereIs(t *testing.T) {
+	w := newWorld(t)
+	a := association("A", "3 1 1")
+	w.timeline.Associations = []Times{{Association: a, PublishedAt: at(0), ReadyAt: at(2 * hour)}}
+	w.step(at(10 * hour))
+	if !slices.Equal(w.last.RRset, []dane.Association{a}) {
+		t.Errorf("the RRset is %v", w.last.RRset)
+	}
 }
