@@ -165,7 +165,11 @@ func (h *handover) checkPlaces() error {
 		_, err = os.Stat(h.job.Lineage)
 	}
 	if err != nil {
-		return fail(exitUsage, "%w: %s has no such lineage (any more): to forget it, remove %s, then %s", err, h.client.name, h.dir, h.staged())
+		left := h.staged()
+		if h.job.Next != "" {
+			left += " and " + h.nextKey()
+		}
+		return fail(exitUsage, "%w: %s has no such lineage (any more): to forget it, remove %s, then %s", err, h.client.name, h.dir, left)
 	}
 	for _, p := range []struct{ flag, path string }{{"next", h.next}, {"install", h.hookVerb.to}, {"certs", h.certs}} {
 		if p.path == "" {
