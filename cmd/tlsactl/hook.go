@@ -134,7 +134,8 @@ func (v *hookVerb) serve(ctx context.Context, flags *pflag.FlagSet, args []strin
 	}
 	err := h.run(ctx)
 	// To the client that is a success: what is missing is DNS's matter, and --resume sees to it.
-	if code := exitCode(err); (code == exitNotYet || code == exitUnreachable) && !v.install.wait {
+	later := []int{exitNotYet, exitNotSecure, exitUnreachable}
+	if slices.Contains(later, exitCode(err)) && !v.install.wait {
 		v.install.app.talk("%s is staged: %v; tlsactl hook %s --state %s --resume installs it", j.name(), err, v.client.name, v.state)
 		return nil
 	}
