@@ -154,9 +154,6 @@ func (v *hookVerb) check() error {
 			return fail(exitUsage, "--%s %q: want an absolute path, because --resume runs elsewhere", p.flag, p.path)
 		}
 	}
-	if next := filepath.Clean(v.next); next == filepath.Clean(v.to) || v.certs != "" && next == filepath.Clean(v.certs) {
-		return fail(exitUsage, "--next %s: it is for what waits alone: name another directory than --install and --certs", v.next)
-	}
 	if _, err := newRequest(&v.install.flags.naming, &v.install.flags.combining); err != nil {
 		return err
 	}
