@@ -116,7 +116,7 @@ type tutorialRun struct {
 	t    *testing.T
 	page string
 	cron sync.Once
-	log  *journal // of the DNS server
+	dns  *server
 }
 
 // start makes the machine that the page takes for granted: a resolver, the server that is to be secured, the ACME client and its
@@ -124,7 +124,10 @@ type tutorialRun struct {
 func (r *tutorialRun) start() {
 	t, dir := r.t, os.Getenv(mailEnv)
 	bin := os.Getenv(tutorialEnv)
-	build = func() (string, error) { return filepath.Join(bin, "coredns"), nil }
+	coredns := filepath.Join(dir, "bin", "coredns") // a copy, because TestMain removes its directory
+	copyFile(t, filepath.Join(bin, "coredns"), coredns)
+	execute(t, dir, nil, "chmod", "755", coredns)
+	build = func() (string, error) { return coredns, nil }
 	copyFile(t, filepath.Join(bin, "tlsactl"), "/usr/local/bin/tlsactl")
 	script(t, "/usr/local/sbin/logger", "cat >>/var/log/tlsactl.log\n")
 	execute(t, dir, nil, "chmod", "755", "/usr/local/bin/tlsactl")
@@ -135,9 +138,10 @@ func (r *tutorialRun) start() {
 	for _, ext := range []string{".key", ".private"} {
 		copyFile(t, "../../testdata/demo/"+demoKey+ext, "/etc/coredns/Kexample.org.+013+12345"+ext)
 	}
-	zone := strings.NewReplacer("     IN NS  ns2\n", "", "ns2  IN A   127.0.0.4\n", "www  IN A   127.0.0.6\n").Replace(mailZone)
+	zone := strings.NewReplacer("1209600 60", "1209600 2", // a denial is kept for a short time only
+		"     IN NS  ns2\n", "", "ns2  IN A   127.0.0.4\n", "www  IN A   127.0.0.6\n").Replace(mailZone)
 	write(t, "/etc/coredns/db.example.org", zone)
-	r.corefile()
+	r.serve(withoutTLSA.ReplaceAllString(r.fences("corefile")[0], ""))
 	daemon(t, "unbound", "-d", "-c", filepath.Join(resolver, "conf"))
 	r.prepare(t, startPebble(t, filepath.Join(bin, "pebble")))
 	if r.service == "nginx" {
@@ -152,27 +156,6 @@ func (r *tutorialRun) start() {
 	write(t, "/etc/postfix/main.cf", conf+receiver+"max_use = 100000\nmax_idle = 1000s\n")
 	write(t, "/etc/postfix/master.cf", postfixMaster)
 	execute(t, dir, nil, "postfix", "start")
-}
-
-// corefile starts the server with the page's Corefile, at an address of its own and with a short ttl.
-func (r *tutorialRun) corefile() {
-	corefile := r.shorten(r.fences("corefile")[0])
-	write(r.t, "/etc/coredns/Corefile", strings.Replace(corefile, "{\n", "{\n    bind 127.0.0.3\n", 1))
-	for _, dir := range []string{"/var/lib/coredns", "/var/lib/dane/certs", "/var/lib/dane/next"} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	s := &server{t: r.t, dir: "/etc/coredns", conf: "/etc/coredns/Corefile", port: "53", log: &journal{}}
-	r.log = s.log
-	s.start()
-	r.t.Cleanup(func() {
-		s.kill()
-		if r.t.Failed() {
-			log, _ := os.ReadFile("/var/log/tlsactl.log")
-			r.t.Logf("the server said:\n%s\ncron said:\n%s", s.log, log)
-		}
-	})
 }
 
 // shorten is all that the test changes in a page.
@@ -191,8 +174,8 @@ func (r *tutorialRun) fences(language string) (out []string) {
 
 var awaited = regexp.MustCompile("(?m)^Once `(/[^`]+)` is there")
 
-// follow does what the page says from its top to its end. While its last block renews, what it says to see is looked at all the
-// time.
+// follow does what the page says from its top to its end. The DNS server has no tlsa before the page adds it. While the last
+// block renews, what the page says to see is looked at all the time.
 func (r *tutorialRun) follow() {
 	t := r.t
 	const fence = "```sh\n"
@@ -204,6 +187,10 @@ func (r *tutorialRun) follow() {
 				_, err := os.Stat(m[1])
 				return err == nil, fmt.Sprint(err)
 			})
+		}
+		if strings.Contains(parts[i], "```corefile\n") {
+			r.presents()
+			r.serve(r.fences("corefile")[0])
 		}
 		block, _, _ := strings.Cut(part, "```")
 		if i == len(parts)-2 {
@@ -304,7 +291,7 @@ func (r *tutorialRun) renewal(see, renew string) {
 		t.Errorf("seen %d times, %d times wrong: %s", seen, len(wrong), strings.Join(wrong, "\n"))
 	}
 	r.noPrivateKeys()
-	if log := r.log.String(); !strings.Contains(log, " is active ") || strings.Contains(log, "ungated") {
+	if log := r.dns.log.String(); !strings.Contains(log, " is active ") || strings.Contains(log, "ungated") {
 		t.Error("the server says that a key was in use before it was ready")
 	}
 }
@@ -318,22 +305,6 @@ func (r *tutorialRun) installed(digest string) string {
 		}
 	}
 	return ""
-}
-
-// settled waits until the records are those of these keys.
-func (r *tutorialRun) settled(want []string) {
-	owner := map[string]string{"nginx": "_443._tcp.www", "postfix": "_25._tcp.mail"}[r.service] + ".example.org"
-	poll(r.t, "the records of the keys that remain", func() (bool, string) {
-		out := execute(r.t, "/", nil, "dig", "+short", "+nosplit", "@127.0.0.3", owner, "TLSA")
-		var got []string
-		for line := range strings.Lines(strings.ToLower(out)) {
-			if f := strings.Fields(line); len(f) == 4 && f[0] == "3" {
-				got = append(got, f[3])
-			}
-		}
-		slices.Sort(got)
-		return slices.Equal(got, want), fmt.Sprintf("%s, want %s", got, want)
-	})
 }
 
 // noPrivateKeys looks at all that the DNS server may read.

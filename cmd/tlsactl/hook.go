@@ -133,7 +133,9 @@ func (v *hookVerb) serve(ctx context.Context, flags *pflag.FlagSet, args []strin
 		return err
 	}
 	err := h.run(ctx)
-	if exitCode(err) == exitNotYet && !v.install.wait {
+	// To the client that is a success: what is missing is DNS's matter, and --resume sees to it.
+	later := []int{exitNotYet, exitNotSecure, exitUnreachable}
+	if slices.Contains(later, exitCode(err)) && !v.install.wait {
 		v.install.app.talk("%s is staged: %v; tlsactl hook %s --state %s --resume installs it", j.name(), err, v.client.name, v.state)
 		return nil
 	}
@@ -152,8 +154,8 @@ func (v *hookVerb) check() error {
 			return fail(exitUsage, "--%s %q: want an absolute path, because --resume runs elsewhere", p.flag, p.path)
 		}
 	}
-	if next := filepath.Clean(v.next); next == filepath.Clean(v.to) || v.certs != "" && next == filepath.Clean(v.certs) {
-		return fail(exitUsage, "--next %s: it is for what waits alone: name another directory than --install and --certs", v.next)
+	if _, err := newRequest(&v.install.flags.naming, &v.install.flags.combining); err != nil {
+		return err
 	}
 	return v.install.flags.check()
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // A handover is the work at one lineage. Every step may be repeated: what is to be done follows from the files alone.
@@ -165,9 +166,14 @@ func (h *handover) checkPlaces() error {
 		_, err = os.Stat(h.job.Lineage)
 	}
 	if err != nil {
-		return fail(exitUsage, "%w: %s has no such lineage (any more): to forget it, remove %s, then %s", err, h.client.name, h.dir, h.staged())
+		left := h.staged()
+		if h.job.Next != "" {
+			left += " and " + h.nextKey()
+		}
+		return fail(exitUsage, "%w: %s has no such lineage (any more): to forget it, remove %s, then %s", err, h.client.name, h.dir, left)
 	}
-	for _, p := range []struct{ flag, path string }{{"next", h.next}, {"install", h.hookVerb.to}, {"certs", h.certs}} {
+	var places []fs.FileInfo
+	for _, p := range []struct{ flag, path string }{{"install", h.hookVerb.to}, {"next", h.next}, {"certs", h.certs}} {
 		if p.path == "" {
 			continue
 		}
@@ -180,6 +186,12 @@ func (h *handover) checkPlaces() error {
 			return fail(exitUsage, "--%s %s is %s's own directory, where nothing can wait: let the server read another one",
 				p.flag, p.path, h.client.name)
 		}
+		// What is written there without keys has the name of the file that the server reads.
+		if slices.ContainsFunc(places, func(other fs.FileInfo) bool { return os.SameFile(other, info) }) {
+			return fail(exitUsage, "--%s %s: --install is for the server alone, and --next for what waits alone: name three directories",
+				p.flag, p.path)
+		}
+		places = append(places, info)
 	}
 	return nil
 }

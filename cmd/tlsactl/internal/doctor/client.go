@@ -98,7 +98,7 @@ func dehydrated(l *lineage) *client {
 	if err != nil || !dated.MatchString(filepath.Base(to)) {
 		return nil
 	}
-	conf := filepath.Join(filepath.Dir(filepath.Dir(l.Dir)), "config")
+	conf := dehydratedConfig(l.Dir)
 	set := settings(conf)
 	days := 32
 	if n, err := strconv.ParseUint(set["RENEW_DAYS"], 10, 16); err == nil {
@@ -114,6 +114,15 @@ func dehydrated(l *lineage) *client {
 		c.keeps = kept
 	}
 	return c
+}
+
+// dehydratedConfig is where the configuration for certs/NAME is: beside certs, but Debian's package has it in /etc.
+func dehydratedConfig(dir string) string {
+	home := filepath.Dir(filepath.Dir(dir))
+	if home == "/var/lib/dehydrated" {
+		home = "/etc/dehydrated"
+	}
+	return filepath.Join(home, "config")
 }
 
 var dated = regexp.MustCompile(`^cert-(\d+)\.pem$`)
