@@ -23,7 +23,7 @@ type stateJSON struct {
 	Points  []pointJSON      `json:"points"`
 	Without map[string]int64 `json:"ttl_without"` // seconds
 	With    map[string]int64 `json:"ttl_with"`    // seconds
-	// Left is when something went away without having shown the wish, by owner.
+	// Left is until when something that went away may have lacked the wish, by owner.
 	Left map[string]time.Time `json:"left,omitempty"`
 }
 

@@ -85,8 +85,8 @@ type tracker struct {
 	tracks   map[point]track
 	// without and with are the largest TTLs of RRsets without and with the wish, by owner.
 	without, with map[string]time.Duration
-	// left is when a server or a CNAME was last heard of that went away without having shown the whole wish, by owner: caches
-	// may have what it said just before.
+	// left is until when a server or a CNAME that went away may have lacked the whole wish, by owner: it was last heard of then,
+	// or showed the wish from then on. Caches may have what it said just before.
 	left map[string]time.Time
 }
 
@@ -146,6 +146,8 @@ func (t *tracker) observe(round []sighting) {
 			next[p] = old
 		} else if old.since.IsZero() {
 			t.left[p.Owner] = latest[p.Owner]
+		} else {
+			t.left[p.Owner] = later(t.left[p.Owner], old.since)
 		}
 	}
 	t.tracks = next
@@ -194,7 +196,7 @@ func (t *tracker) hold(owner string, override *time.Duration) time.Duration {
 
 func margin(ttl time.Duration) time.Duration { return max(2*ttl, ttl+5*time.Minute) }
 
-// leftUntil is until when a cache may hold what something said that went away without the wish; zero where nothing did. A
+// leftUntil is until when a cache may hold what something said without the wish that went away; zero where nothing did. A
 // CNAME that has moved is held for its own TTL, which was seen with whatever it leads to now.
 func (t *tracker) leftUntil(owner string, override *time.Duration) time.Time {
 	at := t.left[owner]
