@@ -158,7 +158,7 @@ func momentOf(text string, now time.Time) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--at %q: want 2026-12-31, 2026-12-31T12:00:00Z, or +720h", text)
+	return time.Time{}, fmt.Errorf("--at %q: want 2026-12-31, 2026-12-31T12:00:00Z, or +30d", text)
 }
 
 // rootsOf reads --roots; nil stands for the system's.

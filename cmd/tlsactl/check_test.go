@@ -165,6 +165,7 @@ func TestMomentsOfAt(t *testing.T) {
 	for text, want := range map[string]time.Time{
 		"":                          now,
 		"+72h":                      now.Add(72 * time.Hour),
+		"+30d":                      now.Add(720 * time.Hour),
 		"2026-12-31":                time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC),
 		"2026-12-31T12:00:00Z":      time.Date(2026, 12, 31, 12, 0, 0, 0, time.UTC),
 		"2026-12-31T12:00:00+02:00": time.Date(2026, 12, 31, 10, 0, 0, 0, time.UTC),

@@ -28,7 +28,7 @@ Exit codes: 0 nothing but hints, 1 something is wrong, 2 usage, or the Corefile 
 
 const doctorExample = `  tlsactl doctor --corefile /etc/coredns/Corefile
   tlsactl doctor --corefile /etc/coredns/Corefile --user coredns /etc/letsencrypt
-  tlsactl doctor --corefile Corefile --at +720h -o json`
+  tlsactl doctor --corefile Corefile --at +30d -o json`
 
 // A doctorVerb is the verb with its flags as they were written.
 type doctorVerb struct {
@@ -49,7 +49,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&v.corefile, "corefile", "Corefile", "read the Corefile `FILE`")
 	flags.StringVar(&v.user, "user", "", "judge permissions for `USER`, who the server runs as: a name, or UID:GID")
-	flags.StringVar(&v.at, "at", "", "judge dates as of `TIME`: 2026-12-31, 2026-12-31T12:00:00Z, or +720h from now")
+	flags.StringVar(&v.at, "at", "", "judge dates as of `TIME`: 2026-12-31, 2026-12-31T12:00:00Z, or +30d from now")
 	flags.StringVarP(&v.output, "output", "o", "text", "text or json")
 	return cmd
 }

@@ -140,6 +140,8 @@ type authority struct {
 	wrong   bool // answers are to another question
 	// validates is for a resolver: the answers have the AD bit.
 	validates bool
+	// delegations are referrals: the NS records of zones below, and glue.
+	delegations map[string][]dns.RR
 	// ahead is how far the clock of its signatures is ahead.
 	ahead time.Duration
 	rrs   map[string][]dns.RR
@@ -184,6 +186,9 @@ func (z *authority) reply(q *dns.Msg, transport string) *dns.Msg {
 	if z.wrong {
 		m.Question[0].Name = "other.example."
 	}
+	if z.refer(m, strings.ToLower(question.Name)) {
+		return m
+	}
 	z.fill(m, strings.ToLower(question.Name), question.Qtype)
 	// A resolver follows CNAMEs, and denies what is not at their end with the SOA from there.
 	end, denied := strings.ToLower(question.Name), len(m.Answer) == 0
@@ -203,6 +208,25 @@ func (z *authority) reply(q *dns.Msg, transport string) *dns.Msg {
 		m.Ns = z.withSignature([]dns.RR{soa})
 	}
 	return m
+}
+
+// refer answers with a referral where the name is in a zone below.
+func (z *authority) refer(m *dns.Msg, name string) bool {
+	for zone, rrs := range z.delegations {
+		if !dns.IsSubDomain(zone, name) {
+			continue
+		}
+		m.Authoritative = false
+		for _, rr := range rrs {
+			if ns, ok := rr.(*dns.NS); ok {
+				m.Ns = append(m.Ns, &dns.NS{Hdr: z.header(zone, dns.TypeNS), Ns: ns.Ns})
+			} else {
+				m.Extra = append(m.Extra, rr)
+			}
+		}
+		return true
+	}
+	return false
 }
 
 func (z *authority) fill(m *dns.Msg, name string, qtype uint16) {

@@ -41,7 +41,8 @@ directory itself open has to open it again by its name.
 
 Without --wait it asks once and keeps what it saw beside TO, so that it can be run from cron: 0 also
 when there is nothing to do, 3 while it is not safe yet. A certificate whose records are those of
-the installed one, as after a renewal with the same key, is installed at once.
+the installed one, as after a renewal with the same key, is installed at once, unless a server shows
+other records, none of which it matches: then --as has to name their combinations.
 
 --run is given to sh -c after the files are in place, with TO as $TLSACTL_LINEAGE. If it fails while
 the old key is still published, the old files come back, it runs again, and the exit code is 1.`
@@ -218,8 +219,8 @@ func (i *installation) judge(ctx context.Context) error {
 	if err != nil {
 		return fail(exitCode(err), "%s: %w", i.from.path, err)
 	}
-	if i.isInstalled(wishes) {
-		return nil
+	if i.isUnchanged(ctx, wishes) {
+		return ctx.Err()
 	}
 	r := newReporter(i.app.stderr, i.app.now)
 	flags := i.flags
@@ -247,8 +248,7 @@ func (i *installation) judge(ctx context.Context) error {
 	return err
 }
 
-// isInstalled tells that the installed certificate already needs every record that the staged one needs: clients see no
-// difference.
+// isInstalled tells that the installed certificate already needs every record that the staged one needs.
 func (i *installation) isInstalled(wishes []wish) bool {
 	installed, err := i.installed()
 	if err != nil {

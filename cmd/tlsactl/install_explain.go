@@ -26,7 +26,7 @@ func (v *installVerb) explain(ctx context.Context, fromPath, toPath string, say 
 		return fail(exitCode(err), "%s: %w", fromPath, err)
 	}
 	when := "at once: its records are those of the installed certificate"
-	if !i.isInstalled(wishes) {
+	if !i.isUnchanged(ctx, wishes) {
 		if when, err = i.outlook(ctx, wishes); err != nil {
 			return err
 		}

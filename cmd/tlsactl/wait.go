@@ -135,8 +135,8 @@ func (f *waitFlags) verdict(ctx context.Context, w *waiter, r *reporter) (verdic
 
 const waitHelp = `wait returns when the certificate or key in FILE is safe to install: when every address of every
 server of the zone has shown its TLSA records long enough for every cache to have them. It counts
-from the slowest server, and anew where a server stops showing them, or goes away without. Owners are _25._tcp.SAN unless
---owner says otherwise.
+from the slowest server, and anew where a server stops showing them, or goes away without. Servers that only the
+parent zone names count too. Owners are _25._tcp.SAN unless --owner says otherwise.
 
 With an OWNER instead of a file it waits for all that its servers publish there now.
 

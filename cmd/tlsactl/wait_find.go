@@ -17,7 +17,8 @@ const (
 	findEvery  = 5 * time.Minute // how long a list of servers is used
 )
 
-// A finder finds the addresses of every server of the zone that a name is in.
+// A finder finds the addresses of every server of the zone that a name is in: those that the zone names, and those that its
+// parent does.
 type finder struct {
 	x         exchanger
 	now       func() time.Time
@@ -25,6 +26,10 @@ type finder struct {
 	resolvers []string
 	family    func(net.IP) bool
 	known     map[string]found
+	// parents are the addresses that the parent of each zone named last.
+	parents map[string][]string
+	doubted map[string]bool // zones whose parent did not tell, of which that was said
+	doubt   string          // what is to be said of it now
 }
 
 type found struct {
@@ -56,6 +61,18 @@ func (f *finder) servers(ctx context.Context, name string) ([]string, error) {
 	return servers, nil
 }
 
+// renew forgets how new the lists are that were found before a time. It tells whether there were any.
+func (f *finder) renew(since time.Time) (any bool) {
+	for name, list := range f.known {
+		if list.at.Before(since) {
+			list.at = time.Time{}
+			f.known[name] = list
+			any = true
+		}
+	}
+	return any
+}
+
 func (f *finder) find(ctx context.Context, name string) ([]string, error) {
 	zone, err := f.zone(ctx, name)
 	if err != nil {
@@ -66,17 +83,14 @@ func (f *finder) find(ctx context.Context, name string) ([]string, error) {
 		return nil, err
 	}
 	var out []string
-	for _, rr := range answer.Answer {
-		ns, ok := rr.(*dns.NS)
-		if !ok {
-			continue
-		}
-		addresses, err := f.addresses(ctx, ns.Ns)
+	for _, host := range nameServers(answer.Answer, zone) {
+		addresses, err := f.addresses(ctx, host)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, addresses...)
 	}
+	out = append(out, f.delegated(ctx, zone)...)
 	if len(out) == 0 {
 		return nil, fmt.Errorf("the servers of %s have no address that may be asked", zone)
 	}
@@ -116,13 +130,8 @@ func (f *finder) addresses(ctx context.Context, host string) ([]string, error) {
 			return nil, err
 		}
 		for _, rr := range answer.Answer {
-			var ip net.IP
-			switch rr := rr.(type) {
-			case *dns.A:
-				ip = rr.A
-			case *dns.AAAA:
-				ip = rr.AAAA
-			default:
+			ip := addressOf(rr)
+			if ip == nil {
 				continue
 			}
 			known = true
@@ -135,6 +144,17 @@ func (f *finder) addresses(ctx context.Context, host string) ([]string, error) {
 		return nil, fmt.Errorf("name server %s has no address", host)
 	}
 	return out, nil
+}
+
+// addressOf is the address in a record; nil if there is none.
+func addressOf(rr dns.RR) net.IP {
+	switch rr := rr.(type) {
+	case *dns.A:
+		return rr.A
+	case *dns.AAAA:
+		return rr.AAAA
+	}
+	return nil
 }
 
 // resolve asks the resolvers in their order until one has an answer.

@@ -79,6 +79,10 @@ func (w *waiter) wait(ctx context.Context) (verdict, error) {
 	for {
 		start := w.now()
 		v := w.round(ctx, start)
+		// A server may have joined since the lists were made.
+		if v.word == verdictSafe && w.finder.renew(start) {
+			v = w.round(ctx, start)
+		}
 		if err := ctx.Err(); err != nil {
 			return v, err
 		}
@@ -88,6 +92,9 @@ func (w *waiter) wait(ctx context.Context) (verdict, error) {
 		isOver := !w.now().Before(end)
 		if isOver || v.word == verdictSafe || v.word == verdictNotSecure || v.word == verdictSuperseded {
 			return v, nil
+		}
+		if doubt := w.finder.takeDoubt(); doubt != "" {
+			v.reason += " (" + doubt + ")"
 		}
 		w.progress(v)
 		next := start.Add(w.every)

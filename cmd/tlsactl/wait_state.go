@@ -23,8 +23,10 @@ type stateJSON struct {
 	Points  []pointJSON      `json:"points"`
 	Without map[string]int64 `json:"ttl_without"` // seconds
 	With    map[string]int64 `json:"ttl_with"`    // seconds
-	// Left is when something went away without having shown the wish, by owner.
+	// Left is until when something that went away may have lacked the wish, by owner.
 	Left map[string]time.Time `json:"left,omitempty"`
+	// News is when something was last seen for the first time, and had the wish, by owner.
+	News map[string]time.Time `json:"news,omitempty"`
 }
 
 type wishJSON struct {
@@ -64,12 +66,14 @@ func (t *tracker) encode(start moment) ([]byte, error) {
 		Version: stateVersion, Start: momentJSON{start.wall.UTC().Round(0), start.boot, start.up.Seconds()},
 		Wishes: describe(t.wishes), Without: inSeconds(t.without), With: inSeconds(t.with),
 	}
-	for owner, at := range t.left {
-		if doc.Left == nil {
-			doc.Left = make(map[string]time.Time)
+	framed := func(in map[string]time.Time) map[string]time.Time {
+		out := make(map[string]time.Time)
+		for owner, at := range in {
+			out[owner] = start.inFrame(at)
 		}
-		doc.Left[owner] = start.inFrame(at)
+		return out
 	}
+	doc.Left, doc.News = framed(t.left), framed(t.news)
 	for p, tr := range t.tracks {
 		doc.Points = append(doc.Points, pointJSON{p, start.inFrame(tr.since), start.inFrame(tr.lacked), tr.alias})
 	}
@@ -125,12 +129,16 @@ func (t *tracker) restore(data []byte, now moment) (bool, error) {
 		}
 		return now.wall.Add(at.Add(jumped).Sub(now.wall)) // from here on by the monotonic clock
 	}
-	for owner, at := range doc.Left {
-		// One of the future is of a wrong clock, and is moved to now as those of servers are.
-		if t.left[owner] = moved(at); t.left[owner].After(now.wall) {
-			t.left[owner] = now.wall
+	take := func(to, from map[string]time.Time) {
+		for owner, at := range from {
+			// One of the future is of a wrong clock, and is moved to now as those of servers are.
+			if to[owner] = moved(at); to[owner].After(now.wall) {
+				to[owner] = now.wall
+			}
 		}
 	}
+	take(t.left, doc.Left)
+	take(t.news, doc.News)
 	for _, p := range doc.Points {
 		p.Since, p.Lacked = moved(p.Since), moved(p.Lacked)
 		t.tracks[p.point] = track{status: silent, why: "it has not been asked yet", since: p.Since, lacked: p.Lacked, alias: p.Alias}

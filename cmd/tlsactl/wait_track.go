@@ -85,15 +85,19 @@ type tracker struct {
 	tracks   map[point]track
 	// without and with are the largest TTLs of RRsets without and with the wish, by owner.
 	without, with map[string]time.Duration
-	// left is when a server or a CNAME was last heard of that went away without having shown the whole wish, by owner: caches
-	// may have what it said just before.
+	// left is until when a server or a CNAME that went away may have lacked the whole wish, by owner: it was last heard of then,
+	// or showed the wish from then on. Caches may have what it said just before.
 	left map[string]time.Time
+	// news is when something was last seen for the first time and had the whole wish, by owner: it may have lacked it until
+	// then, under a TTL that nobody has seen.
+	news map[string]time.Time
 }
 
 func newTracker(wishes []wish, insecure bool) *tracker {
 	return &tracker{
 		wishes: wishes, insecure: insecure, tracks: make(map[point]track),
-		without: make(map[string]time.Duration), with: make(map[string]time.Duration), left: make(map[string]time.Time),
+		without: make(map[string]time.Duration), with: make(map[string]time.Duration),
+		left: make(map[string]time.Time), news: make(map[string]time.Time),
 	}
 }
 
@@ -126,6 +130,9 @@ func (t *tracker) observe(round []sighting) {
 			if !old.since.IsZero() && old.since.Before(s.at) {
 				now.since = old.since
 			}
+			if old.since.IsZero() && old.lacked.IsZero() {
+				t.news[s.Owner] = later(t.news[s.Owner], s.at)
+			}
 			t.with[s.Owner] = max(t.with[s.Owner], s.ttl)
 		case silent:
 			now.since, now.alias = old.since, old.alias
@@ -146,6 +153,10 @@ func (t *tracker) observe(round []sighting) {
 			next[p] = old
 		} else if old.since.IsZero() {
 			t.left[p.Owner] = latest[p.Owner]
+		} else if old.lacked.IsZero() {
+			t.news[p.Owner] = later(t.news[p.Owner], old.since)
+		} else {
+			t.left[p.Owner] = later(t.left[p.Owner], old.since)
 		}
 	}
 	t.tracks = next
@@ -194,10 +205,14 @@ func (t *tracker) hold(owner string, override *time.Duration) time.Duration {
 
 func margin(ttl time.Duration) time.Duration { return max(2*ttl, ttl+5*time.Minute) }
 
-// leftUntil is until when a cache may hold what something said that went away without the wish; zero where nothing did. A
+// leftUntil is until when a cache may hold what something said without the wish that went away; zero where nothing did. A
 // CNAME that has moved is held for its own TTL, which was seen with whatever it leads to now.
 func (t *tracker) leftUntil(owner string, override *time.Duration) time.Time {
-	at := t.left[owner]
+	return t.heldUntil(owner, t.left[owner], override)
+}
+
+// heldUntil is until when a cache may hold what was said at a time, under the largest TTL of all; zero if the time is.
+func (t *tracker) heldUntil(owner string, at time.Time, override *time.Duration) time.Time {
 	switch {
 	case at.IsZero():
 		return at
@@ -221,7 +236,8 @@ func (t *tracker) ready(owner string, override *time.Duration) (time.Time, bool)
 			last = tr.since
 		}
 	}
-	return later(last.Add(t.hold(owner, override)), t.leftUntil(owner, override)), !last.IsZero()
+	gone := later(t.left[owner], t.news[owner])
+	return later(last.Add(t.hold(owner, override)), t.heldUntil(owner, gone, override)), !last.IsZero()
 }
 
 // lackedUntil is until when a cache may hold an RRset without the wish that a server was seen with; zero where none was. It
