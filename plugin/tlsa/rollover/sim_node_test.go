@@ -313,17 +313,23 @@ func (n *node) load() {
 	}
 	n.shown = n.timeline.RRset()
 	n.serving = false
+	known := n.places()
+	for path, f := range n.files {
+		if f.seen = known[path]; path[0] == 'c' && !f.gone {
+			n.clear(f)
+		}
+	}
+}
+
+// places are the files that the recorded timeline knows.
+func (n *node) places() map[string]bool {
 	known := map[string]bool{}
 	for _, k := range n.timeline.Keys {
 		for _, p := range k.Places {
 			known[p.File] = true
 		}
 	}
-	for path, f := range n.files {
-		if f.seen = known[path]; path[0] == 'c' && !f.gone {
-			n.clear(f)
-		}
-	}
+	return known
 }
 
 // clear makes a file readable that never could be read, as far as the node remembers: of its key it can know nothing.

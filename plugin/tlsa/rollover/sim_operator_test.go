@@ -212,7 +212,7 @@ func (n *node) fault() {
 		if f.gone {
 			return
 		}
-		if f.condition == fine && f.seen {
+		if f.condition == fine && f.seen && n.records(f) {
 			f.condition = 1 + s.choose(2, "how")
 			s.reach("unreadable file")
 		} else {
@@ -220,7 +220,7 @@ func (n *node) fault() {
 		}
 		s.tell("node %d: files %v, condition %d", n.name, paths, f.condition)
 	case 3, 4:
-		if n.hidden = (n.hidden + 1 + s.choose(2, "root")) % 3; n.hidden == empty && !n.installed() {
+		if n.hidden = (n.hidden + 1 + s.choose(2, "root")) % 3; n.hidden == empty && (!n.installed() || len(s.pending) > 0) {
 			n.hidden = doubts // a directory that never held anything looks like an unmounted one
 		}
 		s.tell("node %d: root %d", n.name, n.hidden)
@@ -240,7 +240,7 @@ func (n *node) fault() {
 		for i := range 14 {
 			s.made[0] = min(s.made[0]+1, mostMade-1)
 			path := nextPath(0, 10+i)
-			n.files[path] = &file{holds: keys().certs[[3]int{0, s.made[0], 0}]}
+			n.files[path] = &file{path: path, holds: keys().certs[[3]int{0, s.made[0], 0}]}
 			n.files[path].kept = n.files[path].holds
 		}
 		s.reach("more keys than the limit")
@@ -255,6 +255,11 @@ func (n *node) fault() {
 		})
 	}
 	n.act()
+}
+
+// records tells whether the ledger knows that the file holds what it holds, as far as that matters: see what is not modelled.
+func (n *node) records(f *file) bool {
+	return f.path[0] == 'n' || !n.failed && n.places()[f.path]
 }
 
 // installed tells whether the node knows of an installed key.

@@ -28,7 +28,7 @@ import (
 // Not modelled: how `publish` maps certificates to owners and reads files (see its own tests), what the ledger's bytes survive
 // (package ledger), an operator who goes back to a replaced key while a file cannot be read, TLSA records of the zone itself and usages 0 and 2 (property_test.go), a ledger that is lost while a file
 // cannot be read or a larger ttl of before still counts (two faults at once: nobody knows then what was promised), a
-// file of installed keys that could never be read since it is there, or stands below a root that is not mounted, a `propagation` that is lowered before it is true, a crash after the first records of an owner could not be recorded, and an operator who revokes what he presents.
+// file of installed keys that could never be read since it is there, or stands below a root that is not mounted, or whose place could not be recorded, a `propagation` that is lowered before it is true, a crash after the first records of an owner could not be recorded, and an operator who revokes what he presents.
 type simulation struct {
 	choose  func(n int, label string) int // 0 to n-1
 	reach   func(class string)            // counts what was met
