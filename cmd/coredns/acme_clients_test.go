@@ -240,7 +240,10 @@ func (s *site) uacmeRenew() {
 // leafDigest is the digest of the key of the first certificate of a file.
 func leafDigest(t *testing.T, path string) string {
 	t.Helper()
-	block, _ := pem.Decode([]byte(read(t, path)))
+	block, rest := pem.Decode([]byte(read(t, path)))
+	for block != nil && block.Type != "CERTIFICATE" {
+		block, rest = pem.Decode(rest)
+	}
 	if block == nil {
 		t.Fatalf("%s: no certificate", path)
 	}

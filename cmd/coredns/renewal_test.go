@@ -35,6 +35,11 @@ func newCert(t *testing.T) cert {
 // newKeyedCert is newCert with the private key.
 func newKeyedCert(t *testing.T) (cert, *ecdsa.PrivateKey) {
 	t.Helper()
+	return newCertOf(t, "mail.example.org")
+}
+
+func newCertOf(t *testing.T, host string) (cert, *ecdsa.PrivateKey) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +49,7 @@ func newKeyedCert(t *testing.T) (cert, *ecdsa.PrivateKey) {
 		t.Fatal(err)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: serial, DNSNames: []string{"mail.example.org"},
+		SerialNumber: serial, DNSNames: []string{host},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}, &x509.Certificate{SerialNumber: big.NewInt(1)}, key.Public(), key)
 	if err != nil {

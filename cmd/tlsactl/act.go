@@ -135,7 +135,7 @@ func (v *actVerb) run(ctx context.Context, args []string) error {
 	case err != nil:
 		return controlFailure(err)
 	case len(done) == 0:
-		return fail(exitUnsafe, "the server did nothing")
+		return fail(exitUnsafe, "the server did nothing, and did not say why: `%s` shows what it has", v.socket.again("status"))
 	}
 	return v.report(a, done)
 }
@@ -152,7 +152,7 @@ func (v *actVerb) action(args []string) (control.Action, error) {
 	if len(args) > 1 {
 		a.Data = strings.ToLower(args[1])
 		if a.Data == "" || strings.Trim(a.Data, "0123456789abcdef") != "" {
-			return a, fail(exitUsage, "digest %q: want hexadecimal digits", args[1])
+			return a, fail(exitUsage, "digest %q: want hexadecimal digits, as `tlsactl status` shows them", args[1])
 		}
 	}
 	if v.spki != "" {

@@ -32,6 +32,9 @@ type app struct {
 	terminal   func() bool                            // a person can be asked
 	// atStep is called before each step of an installation; tests stop there.
 	atStep func(step string)
+	// exchange makes two directories change places in one step.
+	exchange func(a, b string) error
+	proc     string // Linux's directory of processes
 }
 
 // run is the whole program: it gives the exit code.
@@ -39,7 +42,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{
 		stdin: os.Stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, now: time.Now,
 		dns: network{}, resolvers: systemResolvers, dial: new(net.Dialer).DialContext, atStep: func(string) {},
-		sinceBoot: sinceBoot, dialAdvice: dialAdvice, terminal: isTerminal,
+		sinceBoot: sinceBoot, dialAdvice: dialAdvice, terminal: isTerminal, exchange: exchange, proc: "/proc",
 	}
 	return a.run(ctx, args)
 }
@@ -52,12 +55,16 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	root.InitDefaultCompletionCmd()
+	if cmd, _, err := root.Find([]string{"completion"}); err == nil {
+		refuseOtherShells(cmd)
+	}
 	verb, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
 	}
 	code := exitCode(err)
-	fmt.Fprintf(a.stderr, "%s: %v\n", verb.CommandPath(), err)
+	a.talk("%s: %v", verb.CommandPath(), err)
 	if code == exitUsage {
 		fmt.Fprintf(a.stderr, "Run '%s --help' for flags and examples.\n", verb.CommandPath())
 	}
@@ -93,9 +100,23 @@ func (a *app) command() *cobra.Command {
 	root.AddCommand(a.manCommand())
 	for _, cmd := range root.Commands() {
 		suggest(cmd)
+		for _, sub := range cmd.Commands() {
+			suggest(sub)
+		}
 	}
 	root.SetFlagErrorFunc(flagError)
 	return root
+}
+
+// refuseOtherShells makes an unknown shell an error, where cobra would print its help in place of the script.
+func refuseOtherShells(cmd *cobra.Command) {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return fail(exitUsage, "there is no completion for %q here: want bash, fish, powershell or zsh", args[0])
+	}
 }
 
 // exactly is cobra.ExactArgs with our exit code.
@@ -144,8 +165,12 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// talk prints one line for the person who watches.
-func (a *app) talk(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
+// talk prints one line for the person who watches; several errors have a line each.
+func (a *app) talk(format string, args ...any) {
+	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+		fmt.Fprintln(a.stderr, harmless(line))
+	}
+}
 
 // isTerminal tells that a person can be asked.
 func isTerminal() bool {

@@ -26,7 +26,8 @@ Each address is asked three times: for any certificate, for RSA only and for ECD
 this program cannot choose the signature algorithms of TLS 1.3; it says so where a server has 1.3 only.
 
 The resolver must validate, and the way to it must be safe: its AD bit is believed. With usage 3 neither names nor dates of a
-certificate count; with the others they do, as of --at.
+certificate count; with the others they do, as of --at. What the DNS server plans to remove by then is left out where its control
+socket is named.
 
 Exit codes: 0 match everywhere, 1 mismatch, 2 usage, 4 not secure: DANE does not apply, 5 unreachable. With -o nagios: 0 match,
 1 not secure, 2 mismatch, 3 unreachable or usage.`
@@ -34,7 +35,7 @@ Exit codes: 0 match everywhere, 1 mismatch, 2 usage, 4 not secure: DANE does not
 const checkExample = `  tlsactl check example.org
   tlsactl check mail.example.org:25
   tlsactl check --resolver 127.0.0.1:53 -o json www.example.org:443
-  tlsactl check --at +720h _imaps._tcp.example.org`
+  tlsactl check --at +30d _imaps._tcp.example.org`
 
 // overall bounds one check, whatever the servers do.
 const overall = 5 * time.Minute
@@ -43,6 +44,7 @@ const overall = 5 * time.Minute
 type checkFlags struct {
 	app                                   *app
 	resolver, at, output, protocol, roots string
+	control                               string
 	mx                                    bool
 	timeout                               time.Duration
 }
@@ -63,6 +65,13 @@ func (a *app) checkCommand() *cobra.Command {
 			case err != nil:
 				return &failure{exitUsage, err}
 			}
+			if o.Forecast, err = f.forecast(cmd.Context()); err != nil {
+				if f.output == "nagios" {
+					fmt.Fprintf(a.stdout, "DANE UNKNOWN - %s\n", harmless(err.Error()))
+					return &failure{nagiosUnknown, err}
+				}
+				return err
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), overall)
 			defer cancel()
 			return f.print(a.stdout, probe.Check(ctx, t, o))
@@ -71,7 +80,9 @@ func (a *app) checkCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.resolver, "resolver", "", "ask the validating resolver at `ADDR:PORT` instead of the system's")
 	flags.BoolVar(&f.mx, "mx", false, "DOMAIN:25 is a mail domain too: check its MX hosts")
-	flags.StringVar(&f.at, "at", "", "judge certificates as of `TIME`: 2026-12-31, 2026-12-31T12:00:00Z, or +720h from now")
+	flags.StringVar(&f.at, "at", "", "judge certificates as of `TIME`: 2026-12-31, 2026-12-31T12:00:00Z, or +30d from now")
+	flags.StringVar(&f.control, "control", "", "with --at, leave out what the DNS server at the control socket `PATH` will have removed by then\n"+
+		"(default $"+controlEnv+")")
 	flags.StringVarP(&f.output, "output", "o", "text", "text, json or nagios")
 	flags.StringVar(&f.protocol, "starttls", "", "speak `PROTOCOL` before TLS whatever the port: "+strings.Join(starttls.Names(), ", "))
 	flags.StringVar(&f.roots, "roots", "", "for usages 0 and 1, trust the certificates in `FILE` (PEM) instead of the system's")
@@ -88,7 +99,7 @@ func (f *checkFlags) read(args []string) (t probe.Target, o probe.Options, err e
 		return t, o, fmt.Errorf("want one HOST:PORT, DOMAIN or _SERVICE._tcp.DOMAIN, got %d arguments", len(args))
 	}
 	if f.timeout <= 0 {
-		return t, o, fmt.Errorf("--timeout %s: want more than nothing", f.timeout)
+		return t, o, fmt.Errorf("--timeout %s: want more than 0, such as 15s", f.timeout)
 	}
 	if t, err = probe.ParseTarget(args[0], f.mx, f.protocol); err != nil {
 		return t, o, err
@@ -138,7 +149,7 @@ func momentOf(text string, now time.Time) (time.Time, error) {
 		return now.UTC(), nil
 	}
 	if later, ok := strings.CutPrefix(text, "+"); ok {
-		if d, err := time.ParseDuration(later); err == nil && d >= 0 {
+		if d, err := parseDuration(later); err == nil {
 			return now.Add(d).UTC(), nil
 		}
 	}
@@ -157,11 +168,11 @@ func rootsOf(file string) (*x509.CertPool, error) {
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("--roots: %w", err)
+		return nil, fmt.Errorf("--roots: %w: name a file of CA certificates in PEM, for you to read", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("--roots %s: no certificate in PEM in it", file)
+		return nil, fmt.Errorf("--roots %s: no certificate in PEM in it: name a file of CA certificates", file)
 	}
 	return pool, nil
 }

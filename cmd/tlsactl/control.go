@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 
@@ -49,6 +50,14 @@ func quote(word string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,"
 	if word != "" && strings.Trim(word, plain) == "" {
 		return word
+	}
+	if harmless(word) != word {
+		// As bash, zsh and POSIX.1-2024 read it: the bytes themselves would do their work on the terminal.
+		var b strings.Builder
+		for i := range len(word) {
+			fmt.Fprintf(&b, `\%03o`, word[i])
+		}
+		return "$'" + b.String() + "'"
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

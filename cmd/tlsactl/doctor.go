@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -71,7 +70,7 @@ func (v *doctorVerb) run(cmd *cobra.Command, args []string) error {
 	}
 	for _, dir := range args {
 		if _, err := os.Stat(dir); err != nil {
-			return fail(exitUsage, "%w", err)
+			return fail(exitUsage, "%w: name a directory that is there, for you to read", err)
 		}
 	}
 	r, err := doctor.Examine(o)
@@ -95,11 +94,7 @@ func (v *doctorVerb) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func writeDoctorJSON(w io.Writer, r *doctor.Report) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
-}
+func writeDoctorJSON(w io.Writer, r *doctor.Report) error { return writeJSON(w, r) }
 
 // writeDoctorText prints the server blocks, a paragraph for each finding, and a line that counts them.
 func writeDoctorText(w io.Writer, r *doctor.Report) error {

@@ -2,14 +2,18 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 
 	"github.com/coredns-tlsa/coredns-tlsa/cmd/tlsactl/internal/doctor"
 )
@@ -86,6 +90,24 @@ func TestReportThatCannotBePrintedFails(t *testing.T) {
 		a := newTestApp(nil, brokenPipe{}, io.Discard, nil)
 		if code := a.run(t.Context(), []string{"doctor", "--corefile", filepath.Join(dir, "Corefile"), "-o", output}); code != exitUnsafe {
 			t.Errorf("%s: exit %d", output, code)
+		}
+	}
+}
+
+// What doctor tells an operator to write is a command that works: every flag is one of the hook, and none is missing.
+func TestDoctorNamesHooksThatAreThere(t *testing.T) {
+	source := readText(t, "internal/doctor/client.go")
+	command := regexp.MustCompile(`"tlsactl hook " \+ name \+ "( [^"]+)"`).FindStringSubmatch(source)
+	names := regexp.MustCompile(`hook\("([^"]+)"\)`).FindAllStringSubmatch(source, -1)
+	if command == nil || len(names) != len(hookClients) {
+		t.Fatalf("doctor names %d hooks, as %q; there are %d", len(names), command, len(hookClients))
+	}
+	for _, name := range names {
+		v := newTestApp(nil, nil, nil, nil).newHook(clientNamed(name[1]))
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		v.register(flags)
+		if err := cmp.Or(flags.Parse(strings.Fields(command[1])), v.check()); err != nil || v.client == nil {
+			t.Errorf("%s: %v", name[1], err)
 		}
 	}
 }

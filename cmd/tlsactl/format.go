@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/miekg/dns"
 )
@@ -88,9 +91,32 @@ func writeRecordsJSON(w io.Writer, sets []rrset, ttl uint32) error {
 }
 
 func writeJSON(w io.Writer, doc any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(doc)
+	data, err := json.Marshal(doc)
+	if err != nil {
+		return err
+	}
+	return writeDocument(w, data)
+}
+
+// writeDocument indents JSON, and escapes what a terminal would obey or what would turn the order of letters: control
+// characters beyond those that JSON forbids, and every other one that is not printed.
+func writeDocument(w io.Writer, document json.RawMessage) error {
+	var b bytes.Buffer
+	if err := json.Indent(&b, bytes.TrimSpace(document), "", "  "); err != nil {
+		return err
+	}
+	var out strings.Builder
+	for _, r := range b.String() { // what is no UTF-8 becomes U+FFFD
+		switch {
+		case r == '\n', unicode.IsPrint(r):
+			out.WriteRune(r)
+		default: // in a string: JSON has only ASCII elsewhere
+			for _, unit := range utf16.AppendRune(nil, r) {
+				fmt.Fprintf(&out, `\u%04x`, unit)
+			}
+		}
+	}
+	return writeLine(w, out.String())
 }
 
 // A choice is a flag with a few allowed words.

@@ -42,7 +42,7 @@ func newTestApp(stdin io.Reader, stdout, stderr io.Writer, x exchanger) *app {
 		resolvers: func() ([]string, error) { return []string{"203.0.113.53:53"}, nil },
 		dial:      new(net.Dialer).DialContext, atStep: func(string) {},
 		sinceBoot:  func() (string, time.Duration) { return "", 0 }, // in a bubble there is no other clock
-		dialAdvice: dialAdvice, terminal: func() bool { return false },
+		dialAdvice: dialAdvice, terminal: func() bool { return false }, exchange: exchange, proc: "/proc",
 	}
 }
 
@@ -185,10 +185,17 @@ func (z *authority) reply(q *dns.Msg, transport string) *dns.Msg {
 		m.Question[0].Name = "other.example."
 	}
 	z.fill(m, strings.ToLower(question.Name), question.Qtype)
-	if len(m.Answer) == 0 {
+	// A resolver follows CNAMEs, and denies what is not at their end with the SOA from there.
+	end, denied := strings.ToLower(question.Name), len(m.Answer) == 0
+	if n := len(m.Answer); n > 0 && len(z.cuts) > 0 {
+		if cname, ok := m.Answer[n-1].(*dns.CNAME); ok && question.Qtype != dns.TypeCNAME {
+			end, denied = cname.Target, true
+		}
+	}
+	if denied {
 		zone := z.apex
 		for _, cut := range z.cuts {
-			if len(cut) > len(zone) && dns.IsSubDomain(cut, strings.ToLower(question.Name)) {
+			if len(cut) > len(zone) && dns.IsSubDomain(cut, end) {
 				zone = cut
 			}
 		}
@@ -211,7 +218,8 @@ func (z *authority) fill(m *dns.Msg, name string, qtype uint16) {
 		return
 	}
 	m.Answer = append(m.Answer, z.withSignature(found)...)
-	if cname, ok := found[0].(*dns.CNAME); ok && qtype != dns.TypeCNAME {
+	const most = 20 // CNAMEs may go in a circle
+	if cname, ok := found[0].(*dns.CNAME); ok && qtype != dns.TypeCNAME && len(m.Answer) < most {
 		if z.wrong {
 			m.Question[0].Name = "other.example."
 		}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -11,6 +13,7 @@ import (
 
 // A hookVerb is one run of hook: the flags of one lineage.
 type hookVerb struct {
+	client  *client
 	install installVerb
 	next    string
 	certs   string
@@ -21,15 +24,13 @@ type hookVerb struct {
 	dryRun  bool
 }
 
-const hookCertbotHelp = `hook certbot is for certbot's --deploy-hook. certbot's live directory is then not what the server
-reads and not in the plugin's certs: a renewed lineage waits there until it is safe to install.
-
-The deploy hook writes the certificates of the lineage, no key, to --next/NAME.pem, which the DNS
-server watches as next, and returns. --resume, from cron or a systemd timer, needs no flags but
---next: it does for each lineage what its hook said, until it is installed, as install does it: from
-certbot's live/NAME to --install/NAME, then --run. It may run any number of times, and after any
-crash the next run finishes; one with nothing to do says nothing. A renewal while another one waits
-takes its place and waits in its turn; one with the same key is installed at once.
+const hookHelp = `The hook writes the certificates of the lineage, no key, to --next/NAME.pem, which the DNS server
+watches as next, and returns. --resume, from cron or a systemd timer, needs no flags but --next: it
+does for each lineage, of whatever client, what its hook said, until it is installed, as install does
+it: to --install/NAME, with certbot's names of files, then --run. It may run any number of times, and
+after any crash the next run finishes; one with nothing to do says nothing. A renewal while another
+one waits takes its place and waits in its turn; one with the same key is installed at once. The
+client's own next key, if it has one, is published by its public half in --next/NAME.pub.
 
 --combined makes one file of key and chain, --install/NAME.pem, which no server can read half
 replaced: best for Postfix (smtpd_tls_chain_files). --certs keeps a copy without keys of what is
@@ -37,47 +38,55 @@ installed, for a DNS server that may not read --install or is elsewhere; --push 
 change of --next and --certs, to bring them there. No private key is written anywhere else.
 
 What the hook said is kept in --state, one directory for each lineage. To change it, run the hook
-again: RENEWED_LINEAGE=/etc/letsencrypt/live/NAME tlsactl hook certbot ... To forget a lineage,
-remove its directory there, then its file in --next.`
+again: AGAIN
+To forget a lineage, remove its directory there, then its files in --next.`
 
-const hookCertbotExample = `  certbot certonly ... --deploy-hook "tlsactl hook certbot --next /var/lib/dane-next \
-      --install /etc/postfix/tls --combined --run 'postfix reload'"
-  tlsactl hook certbot --next /var/lib/dane-next --resume
-  tlsactl hook certbot --next /var/lib/dane-next --resume --dry-run`
+const hookExample = `  tlsactl hook CLIENT --next /var/lib/dane/next --resume
+  tlsactl hook CLIENT --next /var/lib/dane/next --resume --dry-run`
 
 func (a *app) hookCommand() *cobra.Command {
+	var names, examples []string
 	cmd := &cobra.Command{
-		Use:     "hook",
-		Short:   "The commands for the hooks of ACME clients",
-		Long:    "hook has a command for each ACME client whose hooks it serves.\n\n" + exitHelp,
-		Example: "  tlsactl hook certbot --help",
-		Args:    cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return fail(exitUsage, "there is no hook for %q here: want certbot", args[0])
-		},
+		Use:   "hook",
+		Short: "The commands for the hooks of ACME clients",
+		Args:  cobra.ArbitraryArgs,
 	}
-	cmd.AddCommand(a.hookCertbotCommand())
+	for _, c := range hookClients {
+		names = append(names, c.name)
+		examples = append(examples, "  tlsactl hook "+c.name+" --help")
+		cmd.AddCommand(a.hookClientCommand(&c))
+	}
+	listed := strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+	cmd.Long = "hook has a command for each ACME client whose hooks it serves: " + listed + ".\n\n" + exitHelp
+	cmd.Example = strings.Join(examples, "\n")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return fail(exitUsage, "there is no hook for %q here: want %s", args[0], listed)
+	}
 	return cmd
 }
 
-func (a *app) hookCertbotCommand() *cobra.Command {
-	v := a.newHook()
+func (a *app) hookClientCommand(c *client) *cobra.Command {
+	v := a.newHook(c)
 	cmd := &cobra.Command{
-		Use:     "certbot [flags]",
-		Short:   "certbot's deploy hook: stage a renewed certificate, install it when it is safe",
-		Long:    hookCertbotHelp + "\n\n" + exitHelp,
-		Example: hookCertbotExample,
+		Use:     strings.TrimSpace(c.name + " [flags] " + c.args),
+		Short:   c.name + "'s hook: stage a renewed certificate, install it when it is safe",
+		Long:    c.help + "\n\n" + strings.ReplaceAll(hookHelp, "AGAIN", c.again) + "\n\n" + exitHelp,
+		Example: c.example + "\n" + strings.ReplaceAll(hookExample, "CLIENT", c.name),
 		Args:    exactly(0, "flags only"),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return v.certbot(cmd.Context(), cmd.Flags()) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return v.serve(cmd.Context(), cmd.Flags(), args) },
 	}
 	v.register(cmd.Flags())
+	if c.args != "" {
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.Flags().SetInterspersed(false) // what follows is the client's, such as a token that begins with a hyphen
+	}
 	return cmd
 }
 
-func (a *app) newHook() *hookVerb { return &hookVerb{install: installVerb{app: a}} }
+func (a *app) newHook(c *client) *hookVerb { return &hookVerb{client: c, install: installVerb{app: a}} }
 
 func (v *hookVerb) register(flags *pflag.FlagSet) {
 	v.install.flags.register(flags)
@@ -88,13 +97,13 @@ func (v *hookVerb) register(flags *pflag.FlagSet) {
 	flags.StringVar(&v.push, "push", "", "`CMD` for sh -c after changes in --next and --certs")
 	flags.StringVar(&v.install.run, "run", "", "`CMD` for sh -c when the files are in place")
 	flags.BoolVar(&v.install.combined, "combined", false, "install one file of key and chain, NAME.pem")
-	flags.BoolVar(&v.install.wait, "wait", false, "wait until it is safe, for --at-most; certbot waits as long")
+	flags.BoolVar(&v.install.wait, "wait", false, "wait until it is safe, for --at-most; the client waits as long")
 	flags.BoolVar(&v.resume, "resume", false, "go on with every lineage of --state")
 	flags.BoolVar(&v.dryRun, "dry-run", false, "say what would be done, and do nothing")
 }
 
-// certbot is the deploy hook, or the run that finishes what earlier ones began.
-func (v *hookVerb) certbot(ctx context.Context, flags *pflag.FlagSet) error {
+// serve is the client's hook, or the run that finishes what earlier ones began.
+func (v *hookVerb) serve(ctx context.Context, flags *pflag.FlagSet, args []string) error {
 	v.state, v.install.flags.state = v.install.flags.state, ""
 	if v.state == "" && v.next != "" {
 		v.state = filepath.Clean(v.next) + ".hook"
@@ -105,19 +114,15 @@ func (v *hookVerb) certbot(ctx context.Context, flags *pflag.FlagSet) error {
 		}
 		return v.resumeAll(ctx)
 	}
-	if err := v.check(); err != nil {
+	j, badJob := v.client.read(v.install.app.getenv, args)
+	if j == nil && badJob == nil {
+		return nil
+	}
+	if err := cmp.Or(v.check(), badJob); err != nil {
 		return err
 	}
-	lineage := v.install.app.getenv("RENEWED_LINEAGE")
-	if lineage == "" {
-		return fail(exitUsage, "RENEWED_LINEAGE is not set: certbot sets it for a deploy hook; to run the hook by hand, set it to "+
-			"the lineage, such as /etc/letsencrypt/live/mail.example.org; --resume goes on with what is staged")
-	}
-	j, err := newJob(lineage, flags)
-	if err != nil {
-		return err
-	}
-	h := &handover{hookVerb: v, job: j, dir: filepath.Join(v.state, j.name())}
+	j.say(v.client, flags)
+	h := v.handover(j, filepath.Join(v.state, j.name()))
 	if v.dryRun {
 		return h.explain(ctx)
 	}
@@ -127,15 +132,15 @@ func (v *hookVerb) certbot(ctx context.Context, flags *pflag.FlagSet) error {
 	if err := h.begin(ctx); err != nil {
 		return err
 	}
-	err = h.run(ctx)
+	err := h.run(ctx)
 	if exitCode(err) == exitNotYet && !v.install.wait {
-		v.install.app.talk("%s is staged: %v; tlsactl hook certbot --state %s --resume installs it", j.name(), err, v.state)
+		v.install.app.talk("%s is staged: %v; tlsactl hook %s --state %s --resume installs it", j.name(), err, v.client.name, v.state)
 		return nil
 	}
 	return err
 }
 
-// check judges the flags of a deploy hook. Cron has another working directory than certbot, so paths are absolute.
+// check judges the flags of a hook. Cron has another working directory than the client, so paths are absolute.
 func (v *hookVerb) check() error {
 	for _, p := range []struct{ flag, path string }{
 		{"next", v.next}, {"install", v.to}, {"certs", v.certs}, {"state", v.state}, {"control", v.install.flags.control},

@@ -26,22 +26,23 @@ const jobVersion = 1
 //	pushed    the digest of what --push has brought away
 //	lock      held while --next and --certs are written
 type job struct {
-	Version int      `json:"version"`
-	Lineage string   `json:"lineage"` // certbot's live/NAME
-	Flags   []string `json:"flags"`
+	Version int    `json:"version"`
+	Client  string `json:"client"`
+	Lineage string `json:"lineage"` // the client's directory of the lineage, or lego's NAME.crt
+	// Files are the client's files by our names for them.
+	Files map[string]string `json:"files"`
+	Next  string            `json:"next,omitempty"` // the client's next key; empty: it never has one
+	Flags []string          `json:"flags"`
 }
 
 const jobFile = "job.json"
 
-// name is that of the lineage in certbot, and of its files.
-func (j *job) name() string { return filepath.Base(j.Lineage) }
+// name is that of the lineage in the client, and of its files.
+func (j *job) name() string { return strings.TrimSuffix(filepath.Base(j.Lineage), ".crt") }
 
-func newJob(lineage string, flags *pflag.FlagSet) (*job, error) {
-	j := &job{Version: jobVersion, Lineage: filepath.Clean(lineage)}
-	if !filepath.IsAbs(lineage) || strings.HasPrefix(j.name(), ".") || j.Lineage == "/" {
-		return nil, fail(exitUsage, "RENEWED_LINEAGE %q: want the absolute path of a lineage, such as /etc/letsencrypt/live/mail.example.org",
-			lineage)
-	}
+// say completes what the client has said by what the flags of its hook say.
+func (j *job) say(c *client, flags *pflag.FlagSet) {
+	j.Version, j.Client = jobVersion, c.name
 	flags.Visit(func(f *pflag.Flag) {
 		if slices.Contains([]string{"state", "wait", "dry-run"}, f.Name) {
 			return
@@ -54,7 +55,6 @@ func newJob(lineage string, flags *pflag.FlagSet) (*job, error) {
 			j.Flags = append(j.Flags, "--"+f.Name+"="+value)
 		}
 	})
-	return j, nil
 }
 
 // readJob gives nil where there is none.
@@ -73,6 +73,9 @@ func readJob(dir string) (*job, error) {
 	}
 	if j.Version != jobVersion {
 		return nil, fmt.Errorf("%s: version %d is not known here: use the tlsactl that wrote it", path, j.Version)
+	}
+	if clientNamed(j.Client) == nil || j.Files[fullFile] == "" {
+		return nil, fmt.Errorf("%s: it names no client and files: run the hook of this lineage again, it writes a new one", path)
 	}
 	return j, nil
 }
@@ -125,8 +128,7 @@ func (h *handover) lock(ctx context.Context) (unlock func(), err error) {
 func (v *hookVerb) resumeAll(ctx context.Context) error {
 	entries, err := os.ReadDir(v.state)
 	if err != nil {
-		return fail(exitUsage, "%w: no hook has run with this directory, or what it said is lost: run it for each lineage, "+
-			"RENEWED_LINEAGE=/etc/letsencrypt/live/NAME tlsactl hook certbot ...", err)
+		return fail(exitUsage, "%w: no hook has run with this directory, or what it said is lost: run it for each lineage, %s", err, v.client.again)
 	}
 	var failed []error
 	for _, e := range entries {
@@ -150,13 +152,13 @@ func (v *hookVerb) resumeOne(ctx context.Context, dir string) error {
 	if err != nil || j == nil {
 		return err // without a job its hook was killed before anything was done
 	}
-	again := v.install.app.newHook()
-	flags := pflag.NewFlagSet("hook certbot", pflag.ContinueOnError)
+	again := v.install.app.newHook(clientNamed(j.Client))
+	flags := pflag.NewFlagSet("hook "+j.Client, pflag.ContinueOnError)
 	again.register(flags)
 	if err := cmp.Or(flags.Parse(j.Flags), again.check()); err != nil {
 		return fmt.Errorf("%s: %w: run the hook of this lineage again, it writes a new one", filepath.Join(dir, jobFile), err)
 	}
-	h := &handover{hookVerb: again, job: j, dir: dir}
+	h := again.handover(j, dir)
 	if v.dryRun {
 		return h.explain(ctx)
 	}

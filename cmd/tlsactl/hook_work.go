@@ -26,19 +26,26 @@ func (h *handover) to() string {
 	return filepath.Join(h.hookVerb.to, name)
 }
 
-func (h *handover) staged() string { return filepath.Join(h.next, h.job.name()+".pem") }
-func (h *handover) copied() string { return filepath.Join(h.certs, h.job.name()+".pem") }
+func (h *handover) staged() string  { return filepath.Join(h.next, h.job.name()+".pem") }
+func (h *handover) nextKey() string { return filepath.Join(h.next, h.job.name()+".pub") }
+func (h *handover) copied() string  { return filepath.Join(h.certs, h.job.name()+".pem") }
 
-// run stages what certbot has, installs it if it is safe, and takes it from --next when it is installed.
+func (v *hookVerb) handover(j *job, dir string) *handover {
+	v.install.files = j.Files
+	return &handover{hookVerb: v, job: j, dir: dir}
+}
+
+// run stages what the client has, installs it if it is safe, and takes it from --next when it is installed.
 func (h *handover) run(ctx context.Context) error {
-	// certbot may renew again meanwhile: that one is staged in its place then, and judged anew.
+	// The client may renew again meanwhile: that one is staged in its place then, and judged anew.
 	for tries := 0; ; tries++ {
-		if err := h.publish(ctx); err != nil {
+		p, err := h.publish(ctx)
+		if err != nil || p.ahead {
 			return err
 		}
 		h.atStep("published")
 		v := h.install // a copy: an installation sets flags of its own
-		err := v.install(ctx, h.job.Lineage, h.to())
+		err = v.install(ctx, h.job.Lineage, h.to())
 		if exitCode(err) == exitSuperseded && tries < 3 {
 			continue
 		}
@@ -46,53 +53,78 @@ func (h *handover) run(ctx context.Context) error {
 			return err
 		}
 		h.atStep("installed")
-		return h.publish(ctx)
+		_, err = h.publish(ctx)
+		return err
 	}
 }
 
 func (h *handover) atStep(step string) { h.install.app.atStep(step) }
 
-// publish makes --certs hold what is installed, and --next what waits, if anything does.
-func (h *handover) publish(ctx context.Context) error {
+// publish makes --certs hold what is installed, and --next what waits, if anything does, and the client's next key.
+func (h *handover) publish(ctx context.Context) (*plan, error) {
 	unlock, err := h.lock(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer unlock()
 	p, err := h.plan()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if p.installed != nil {
 		if err := publish(h.copied(), p.installed); err != nil {
-			return fail(exitUsage, "--certs: %w", err)
+			return nil, fail(exitUsage, "--certs: %w", err)
 		}
 		h.atStep("copied")
 	}
 	if p.waits {
 		if err := publish(h.staged(), p.public); err != nil {
-			return fail(exitUsage, "--next: %w", err)
+			return nil, fail(exitUsage, "--next: %w", err)
 		}
 		h.atStep("staged")
-		return h.pushChanges(ctx)
+	}
+	// A next key whose certificate has come is staged by that now, so that its file may hold the key after it.
+	if err := h.publishNext(p); err != nil {
+		return nil, err
 	}
 	// The DNS server has to know what is installed before it no longer sees that it waited.
-	if err := h.pushChanges(ctx); err != nil {
-		return err
+	if err := h.pushChanges(ctx); err != nil || p.waits {
+		return p, err
 	}
 	h.atStep("unstage")
 	if err := removeSynced(h.staged()); err != nil {
-		return err
+		return nil, err
 	}
-	return h.pushChanges(ctx)
+	return p, h.pushChanges(ctx)
+}
+
+// publishNext makes the file of the next key what the plan wants; a key that cannot be read changes nothing.
+func (h *handover) publishNext(p *plan) error {
+	switch {
+	case h.job.Next == "":
+		return nil
+	case p.nextBad != nil:
+		h.install.app.talk("%s: the next key is not published: %v", h.job.name(), p.nextBad)
+		return nil
+	case len(p.next) == 0:
+		return removeSynced(h.nextKey())
+	}
+	if err := publish(h.nextKey(), p.next); err != nil {
+		return fail(exitUsage, "--next: %w", err)
+	}
+	h.atStep("next key")
+	return nil
 }
 
 // A plan is what the files of a lineage ask for.
 type plan struct {
-	waits     bool   // certbot has what is not installed
-	public    []byte // the certificates that certbot has
+	waits     bool   // the client has what is not installed
+	public    []byte // the certificates that the client has
 	installed []byte // the certificates that are installed; nil where no copy is wanted, or nothing is installed
-	changes   []string
+	// ahead: the client's key is that of a certificate to come, and its certificate is the installed one.
+	ahead   bool
+	next    []byte // the public halves of the client's keys that have no certificate yet
+	nextBad error  // why they are not known
 }
 
 func (h *handover) plan() (*plan, error) {
@@ -109,34 +141,45 @@ func (h *handover) plan() (*plan, error) {
 		return nil, fail(exitUsage, "%w", err)
 	}
 	defer to.wipe()
-	if err := checkFit(from, to); err != nil {
-		return nil, fmt.Errorf("%w (while certbot is at work there, the next --resume finds it whole)", err)
+	p := &plan{public: from.public(), ahead: isAhead(from, to)}
+	if !p.ahead {
+		if err := checkFit(from, to); err != nil {
+			return nil, fmt.Errorf("%w (while %s is at work there, the next --resume finds it whole)", err, h.client.name)
+		}
+		p.waits = len(changedRoles(from, to)) > 0
 	}
-	p := &plan{public: from.public(), changes: changedRoles(from, to)}
-	p.waits = len(p.changes) > 0
 	if h.certs != "" {
 		p.installed = to.public()
+	}
+	if h.job.Next != "" {
+		p.next, p.nextBad = nextKeys(from, h.job.Next)
 	}
 	return p, nil
 }
 
 // checkPlaces says what is missing before anything else stumbles over it.
 func (h *handover) checkPlaces() error {
-	live, err := os.Stat(h.job.Lineage)
+	dir := filepath.Dir(h.job.Files[fullFile])
+	own, err := os.Stat(dir)
+	if err == nil {
+		_, err = os.Stat(h.job.Lineage)
+	}
 	if err != nil {
-		return fail(exitUsage, "%w: certbot has no such lineage (any more): to forget it, remove %s, then %s", err, h.dir, h.staged())
+		return fail(exitUsage, "%w: %s has no such lineage (any more): to forget it, remove %s, then %s", err, h.client.name, h.dir, h.staged())
 	}
 	for _, p := range []struct{ flag, path string }{{"next", h.next}, {"install", h.hookVerb.to}, {"certs", h.certs}} {
 		if p.path == "" {
 			continue
 		}
-		if _, err := os.Stat(p.path); err != nil {
+		info, err := os.Stat(p.path)
+		if err != nil {
 			return fail(exitUsage, "--%s: %w: make the directory, for root to write", p.flag, err)
 		}
-	}
-	if to, err := os.Stat(h.to()); err == nil && os.SameFile(live, to) {
-		return fail(exitUsage, "--install %s is certbot's own directory, where nothing can wait: let the server read another one",
-			h.hookVerb.to)
+		to, err := os.Stat(h.to())
+		if os.SameFile(own, info) || p.flag == "install" && err == nil && os.SameFile(own, to) {
+			return fail(exitUsage, "--%s %s is %s's own directory, where nothing can wait: let the server read another one",
+				p.flag, p.path, h.client.name)
+		}
 	}
 	return nil
 }
@@ -147,7 +190,11 @@ func (h *handover) pushChanges(ctx context.Context) error {
 		return nil
 	}
 	now := []byte(h.push + "\n")
-	for _, path := range []string{h.staged(), h.copied()} {
+	paths := []string{h.staged(), h.copied()}
+	if h.job.Next != "" {
+		paths = append(paths, h.nextKey())
+	}
+	for _, path := range paths {
 		data, err := os.ReadFile(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -176,8 +223,11 @@ func (h *handover) explain(ctx context.Context) error {
 	}
 	out := h.install.app.stdout
 	say := func(format string, args ...any) { fmt.Fprintf(out, h.job.name()+": "+format+"\n", args...) }
+	if h.job.Next != "" && p.nextBad == nil {
+		h.explainNext(p, say)
+	}
 	if !p.waits {
-		say("nothing to do: %s has what certbot has", h.to())
+		say("nothing to install: %s has what %s has", h.to(), h.client.name)
 		return nil
 	}
 	say("would write %s, certificates without keys, and remove it after the installation", h.staged())
@@ -189,4 +239,14 @@ func (h *handover) explain(ctx context.Context) error {
 	}
 	v := h.install
 	return v.explain(ctx, h.job.Lineage, h.to(), say)
+}
+
+func (h *handover) explainNext(p *plan, say func(format string, args ...any)) {
+	now, err := os.ReadFile(h.nextKey())
+	switch {
+	case len(p.next) == 0 && err == nil:
+		say("would remove %s: there is no next key", h.nextKey())
+	case !bytes.Equal(now, p.next):
+		say("would write %s, the public half of the next key", h.nextKey())
+	}
 }

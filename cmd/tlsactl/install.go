@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,18 +20,28 @@ type installVerb struct {
 	run   string
 	// combined makes one file of the key and the chain in FROM.
 	combined bool
+	files    map[string]string // FROM's files by our names for them; nil: they have those names
 }
 
 const installHelp = `install copies the files of a staged certificate over the installed ones, if it is safe: see wait,
 whose flags it has. FROM and TO are directories with files of the same names, or single files, or
 base names: certs/mail stands for certs/mail.crt, certs/mail.key and so on. Where TO is a symbolic
-link to a directory, a new directory is made beside that and the link is swapped. With --combined, TO
-is one file of FROM/privkey.pem and FROM/fullchain.pem, which no server can read half replaced.
+link to a directory, a new hidden directory is made beside that and the link is swapped; of those
+made before, the last one stays. A directory of your own that the link led to stays as well: remove it
+when nothing uses it, because a key in a directory that the DNS server watches stays published. With
+--combined, TO is one file of FROM/privkey.pem and FROM/fullchain.pem, which no server can read half
+replaced.
+
+A directory TO is exchanged in one step for a new one, which has the other files of the old one too,
+so that a crash leaves the old files or the new ones. It cannot be where its parent may not be
+written, where it is a mount point, is mounted elsewhere (in a container) or holds a directory, where
+a process works in it, and on file systems without such a step: then, and for base names, the files
+are renamed one by one, it says so, and what a crash left mixed the next run completes. Who holds the
+directory itself open has to open it again by its name.
 
 Without --wait it asks once and keeps what it saw beside TO, so that it can be run from cron: 0 also
 when there is nothing to do, 3 while it is not safe yet. A certificate whose records are those of
-the installed one, as after a renewal with the same key, is installed at once. A crash leaves old or
-new files; one amid several renames is completed by the next run.
+the installed one, as after a renewal with the same key, is installed at once.
 
 --run is given to sh -c after the files are in place, with TO as $TLSACTL_LINEAGE. If it fails while
 the old key is still published, the old files come back, it runs again, and the exit code is 1.`
@@ -61,8 +70,13 @@ func (a *app) installCommand() *cobra.Command {
 type installation struct {
 	*installVerb
 	from, to *lineage
-	// work is the name of the journal; lock, state and staging directory have it with a suffix.
-	work    string
+	// work is the name of our own files, which have it with a suffix: the lock, the state and, where the files are replaced
+	// one by one, the staging directory.
+	work string
+	// beside is work where that is next to TO.
+	beside string
+	// journal is the path of the journal: work, or beside where a whole directory is exchanged.
+	journal string
 	request request
 	// waiter and verdict are for the report; nil where DNS was not asked.
 	waiter  *waiter
@@ -110,7 +124,8 @@ func (i *installation) locate(fromPath, toPath string) error {
 
 // settle names our own files, from the path and shape of TO.
 func (i *installation) settle() {
-	i.work = filepath.Join(filepath.Dir(i.to.path), ".tlsactl-install."+filepath.Base(i.to.path))
+	i.beside = filepath.Join(filepath.Dir(i.to.path), ".tlsactl-install."+filepath.Base(i.to.path))
+	i.work = i.beside
 	if i.to.shape == asDirectory {
 		i.work = filepath.Join(i.to.path, ".tlsactl-install")
 	}
@@ -121,7 +136,7 @@ func (i *installation) settle() {
 
 // readFrom reads FROM, and makes one file of it where that is wanted.
 func (v *installVerb) readFrom(path string) (*lineage, error) {
-	l, err := readLineage(path)
+	l, err := readNamed(path, v.files)
 	if err != nil || !v.combined || l.shape == asNothing {
 		return l, err
 	}
@@ -259,26 +274,4 @@ func (i *installation) installed() ([]wish, error) {
 		return nil, fmt.Errorf("%s: no certificate", i.to.path)
 	}
 	return i.request.wishes(subjects, nil)
-}
-
-// newSwap makes the swap that the shape of TO needs.
-func (i *installation) newSwap() (*journal, error) {
-	if i.to.shape != asLink {
-		return &journal{Files: &fileSwap{Dir: i.to.dir, Work: i.work + ".d", atStep: i.app.atStep}}, nil
-	}
-	old, err := os.Readlink(i.to.path)
-	if err != nil {
-		return nil, err
-	}
-	s := &linkSwap{Path: i.to.path, Old: old, atStep: i.app.atStep}
-	name := filepath.Base(i.to.path) + "-" + i.app.now().UTC().Format("20060102T150405Z")
-	for n := 0; ; n++ {
-		s.New = filepath.Join(filepath.Dir(strings.TrimRight(old, "/")), name)
-		if n > 0 {
-			s.New += fmt.Sprintf("-%d", n)
-		}
-		if _, err := os.Lstat(s.resolve(s.New)); err != nil {
-			return &journal{Link: s}, nil
-		}
-	}
 }

@@ -21,10 +21,12 @@ const (
 	phaseUndo  = "undo"  // old files return to their places
 )
 
-// A journal is what an interrupted installation needs to be completed or undone; exactly one of Files and Link is set.
+// A journal is what an interrupted installation needs to be completed or undone; exactly one of Dir, Files and Link is
+// set.
 type journal struct {
 	Version int       `json:"version"`
 	Phase   string    `json:"phase"`
+	Dir     *dirSwap  `json:"dir,omitempty"`
 	Files   *fileSwap `json:"files,omitempty"`
 	Link    *linkSwap `json:"link,omitempty"`
 }
@@ -49,6 +51,8 @@ func (j *journal) swap() (swap, error) {
 	switch {
 	case j.Version != journalVersion:
 		return nil, fmt.Errorf("version %d is not known here: use the tlsactl that wrote it", j.Version)
+	case j.Dir != nil:
+		return j.Dir, nil
 	case j.Files != nil:
 		return j.Files, nil
 	case j.Link != nil:

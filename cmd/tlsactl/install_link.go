@@ -48,8 +48,11 @@ func (s *linkSwap) stage(from, to *lineage) error {
 	if err != nil {
 		return err
 	}
+	if err := writeOwned(filepath.Join(dir, linkMark), []byte(s.Path+"\n"), 0o644, parent); err != nil {
+		return err
+	}
 	for _, e := range entries {
-		if slices.Contains(from.roles(), e.Name()) {
+		if e.Name() == linkMark || slices.Contains(from.roles(), e.Name()) {
 			continue
 		}
 		if e.IsDir() {
@@ -92,7 +95,7 @@ func openLike(dir string, like fs.FileInfo) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(chownLike(d, like), d.Chmod(like.Mode().Perm()), d.Sync(), d.Close())
+	return errors.Join(chownLike(d, like), d.Chmod(like.Mode()&(fs.ModePerm|fs.ModeSetgid|fs.ModeSticky)), d.Sync(), d.Close())
 }
 
 func (s *linkSwap) isWhole() bool {
@@ -152,10 +155,38 @@ func (s *linkSwap) discard() error {
 	return errors.Join(os.RemoveAll(s.resolve(s.New)), s.clean())
 }
 
-// clean removes the temporary link. Directories that were in use stay: what else points to them is not known.
+// clean removes the temporary link and, after an installation, the new directories of earlier ones: all but the one in use
+// and the one before it, to go back to by hand.
 func (s *linkSwap) clean() error {
 	if err := os.Remove(s.temporary()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if now, err := os.Readlink(s.Path); err != nil || now != s.New {
+		return err
+	}
+	parent := filepath.Dir(s.resolve(s.New))
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		dir := filepath.Join(parent, e.Name())
+		if !e.IsDir() || dir == s.resolve(s.New) || dir == filepath.Clean(s.resolve(s.Old)) || !s.made(dir) {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// linkMark is a file in each directory that an installation has made, with the path of the link that it was made for. What
+// has none, or that of another link, is not ours to remove.
+const linkMark = ".tlsactl-install.link"
+
+// made tells whether a directory was made for this link.
+func (s *linkSwap) made(dir string) bool {
+	path, err := os.ReadFile(filepath.Join(dir, linkMark))
+	return err == nil && string(path) == s.Path+"\n"
 }

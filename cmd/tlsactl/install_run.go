@@ -10,25 +10,43 @@ import (
 	"time"
 )
 
-// replace puts the new files in place and runs the command.
-func (i *installation) replace(ctx context.Context) error {
-	j, err := i.newSwap()
-	if err != nil {
-		return err
-	}
-	s, err := begin(j, i.work)
-	if err != nil {
+// perform makes one swap, with its journal at path.
+func (i *installation) perform(ctx context.Context, j *journal, path string) error {
+	i.journal = path
+	i.equip(j)
+	if err := j.write(path, phaseStage); err != nil {
+		if j.Dir != nil {
+			return fmt.Errorf("%w: %w", errNoExchange, err)
+		}
 		return err
 	}
 	i.app.atStep("begin")
-	if err := s.stage(i.from, i.to); err != nil {
+	s, err := j.swap()
+	if err != nil {
+		return err
+	}
+	if err := s.stage(i.from, i.to); errors.Is(err, errNoExchange) {
+		return cmp.Or(i.discard(s), err)
+	} else if err != nil {
 		return errors.Join(fmt.Errorf("nothing was installed: %w", err), i.discard(s))
 	}
 	i.app.atStep("staged")
-	if err := j.write(i.work, phaseMove); err != nil {
+	if err := j.write(path, phaseMove); err != nil {
 		return err
 	}
 	return i.finish(ctx, j, s)
+}
+
+// equip gives a swap what no journal holds.
+func (i *installation) equip(j *journal) {
+	switch {
+	case j.Dir != nil:
+		j.Dir.atStep, j.Dir.exchange, j.Dir.proc = i.app.atStep, i.app.exchange, i.app.proc
+	case j.Files != nil:
+		j.Files.atStep = i.app.atStep
+	case j.Link != nil:
+		j.Link.atStep = i.app.atStep
+	}
 }
 
 // discard forgets an installation that changed nothing yet.
@@ -36,33 +54,37 @@ func (i *installation) discard(s swap) error {
 	if err := s.discard(); err != nil {
 		return err
 	}
-	return removeSynced(i.work)
-}
-
-func begin(j *journal, path string) (swap, error) {
-	if err := j.write(path, phaseStage); err != nil {
-		return nil, err
-	}
-	return j.swap()
+	return removeSynced(i.journal)
 }
 
 // recover takes up what an earlier run left: what was whole on disk is completed, else the old files come back.
 func (i *installation) recover(ctx context.Context) error {
-	j, err := readJournal(i.work)
+	paths := []string{i.work}
+	if i.beside != i.work {
+		paths = append(paths, i.beside)
+	}
+	for _, path := range paths {
+		i.journal = path
+		if err := i.resume(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resume takes up what one journal tells of.
+func (i *installation) resume(ctx context.Context) error {
+	j, err := readJournal(i.journal)
 	if err != nil {
 		return err
 	}
 	if j == nil {
-		return os.RemoveAll(i.work + ".d") // of a run that was interrupted after its end
+		return os.RemoveAll(i.journal + ".d") // of a run that was interrupted after its end
 	}
+	i.equip(j)
 	s, err := j.swap()
 	if err != nil {
-		return fmt.Errorf("journal %s: %w", i.work, err)
-	}
-	if j.Files != nil {
-		j.Files.atStep = i.app.atStep
-	} else {
-		j.Link.atStep = i.app.atStep
+		return fmt.Errorf("journal %s: %w", i.journal, err)
 	}
 	switch {
 	case j.Phase == phaseStage:
@@ -73,17 +95,22 @@ func (i *installation) recover(ctx context.Context) error {
 		return i.undo(ctx, j, s)
 	}
 	i.app.talk("an earlier run was interrupted: completing it")
-	return i.finish(ctx, j, s)
+	if err := i.finish(ctx, j, s); !errors.Is(err, errNoExchange) {
+		return err
+	}
+	return nil // nothing has changed: this run begins anew
 }
 
 // finish moves the new files, which are whole on disk, and runs the command. Every step may be repeated.
 func (i *installation) finish(ctx context.Context, j *journal, s swap) error {
 	if j.Phase == phaseMove {
-		if err := s.apply(); err != nil {
+		if err := s.apply(); errors.Is(err, errNoExchange) {
+			return cmp.Or(i.discard(s), err)
+		} else if err != nil {
 			return err
 		}
 		i.app.atStep("moved")
-		if err := j.write(i.work, phaseRun); err != nil {
+		if err := j.write(i.journal, phaseRun); err != nil {
 			return err
 		}
 	}
@@ -97,7 +124,7 @@ func (i *installation) finish(ctx context.Context, j *journal, s swap) error {
 
 // close forgets the installation, the journal first: without one, what is left is rubbish.
 func (i *installation) close(s swap) error {
-	if err := removeSynced(i.work); err != nil {
+	if err := removeSynced(i.journal); err != nil {
 		return err
 	}
 	i.app.atStep("closed")
@@ -132,7 +159,7 @@ func (i *installation) failed(ctx context.Context, j *journal, s swap, cause err
 
 // undo puts the old files in place and runs the command for them.
 func (i *installation) undo(ctx context.Context, j *journal, s swap) error {
-	if err := j.write(i.work, phaseUndo); err != nil {
+	if err := j.write(i.journal, phaseUndo); err != nil {
 		return err
 	}
 	i.app.atStep("undo")
@@ -142,7 +169,7 @@ func (i *installation) undo(ctx context.Context, j *journal, s swap) error {
 	i.app.atStep("undone")
 	err := i.command(ctx)
 	// Whatever it says now, the old files are what it has: nothing else is left to try.
-	return cmp.Or(removeSynced(i.work), s.clean(), err)
+	return cmp.Or(removeSynced(i.journal), s.clean(), err)
 }
 
 // oldIsPublished asks every server once for the records of the old certificate: nil if all of them show them.

@@ -35,6 +35,7 @@ const (
 // single file.
 type member struct {
 	name    string
+	path    string // where it was read
 	data    []byte // zeros after wipe
 	sum     string // SHA-256 of data
 	info    fs.FileInfo
@@ -123,7 +124,10 @@ func isSpare(name string) bool {
 
 // add reads one file. What holds neither certificate nor private key, such as DH parameters, is not of the lineage.
 func (l *lineage) add(role, name string) error {
-	path := filepath.Join(l.dir, name)
+	return l.addFrom(role, name, filepath.Join(l.dir, name))
+}
+
+func (l *lineage) addFrom(role, name, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
@@ -135,7 +139,7 @@ func (l *lineage) add(role, name string) error {
 	if err != nil {
 		return err
 	}
-	m := &member{name: name, data: data, sum: digest(data), info: info}
+	m := &member{name: name, path: path, data: data, sum: digest(data), info: info}
 	m.holding, m.broken = (&source{}).parse(data)
 	if errors.Is(m.broken, dane.ErrNothing) || m.broken == nil && len(m.holding.certs)+len(m.holding.private) == 0 {
 		clear(data)
@@ -207,7 +211,7 @@ func checkFit(from, to *lineage) error {
 	for _, role := range from.roles() {
 		m := from.files[role]
 		if m.broken != nil {
-			return fail(exitUnsafe, "%s: %w: stage it again", filepath.Join(from.dir, m.name), m.broken)
+			return fail(exitUnsafe, "%s: %w: stage it again", m.path, m.broken)
 		}
 		keys = append(keys, m.holding.private...)
 	}
@@ -246,7 +250,7 @@ func checkLeftOver(from, to *lineage, leaves []dane.Leaf, keys *[]string) error 
 		}
 		stale := func() error {
 			return fail(exitUnsafe, "%s holds an older certificate or key, and %s has no file to replace it: remove it, or stage it too",
-				filepath.Join(to.dir, m.name), from.path)
+				m.path, from.path)
 		}
 		for _, spki := range m.holding.private {
 			if !slices.ContainsFunc(leaves, func(l dane.Leaf) bool { return l.SPKI == spki }) {

@@ -4,6 +4,9 @@ import (
 	"encoding/pem"
 	"fmt"
 	"path/filepath"
+	"slices"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 )
 
 // combined gives the lineage as one file, the key first and its chain after it, and wipes l.
@@ -23,24 +26,26 @@ func (l *lineage) combined() (*lineage, error) {
 		data = data[:len(data)-1]
 	}
 	data = append(data, chain.data...)
-	m := &member{name: filepath.Base(l.path), data: data, sum: digest(data), info: key.info}
+	m := &member{name: filepath.Base(l.path), path: l.path, data: data, sum: digest(data), info: key.info}
 	m.holding, m.broken = (&source{}).parse(data)
 	return &lineage{path: l.path, shape: asFile, dir: filepath.Dir(l.path), files: map[string]*member{"": m}}, nil
 }
 
-// public is PEM of every certificate of the lineage, each once, in the order of the files' names: leaves before what issued
-// them for the names that clients use. Nothing else of the files is in it.
+// public is PEM of every certificate of the lineage, each once: leaves, then what issued them. Nothing else of the files is in it.
 func (l *lineage) public() []byte {
-	var out []byte
-	for _, der := range unique(l.ders()) {
-		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte(der)})...)
+	certs := l.certs()
+	leaves := dane.Leaves(certs, nil)
+	var first, rest []string
+	for _, c := range certs {
+		if slices.ContainsFunc(leaves, func(leaf dane.Leaf) bool { return leaf.SHA256 == c.SHA256 }) {
+			first = append(first, c.DER)
+		} else {
+			rest = append(rest, c.DER)
+		}
 	}
-	return out
-}
-
-func (l *lineage) ders() (out []string) {
-	for _, c := range l.certs() {
-		out = append(out, c.DER)
+	var out []byte
+	for _, der := range unique(append(first, rest...)) {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte(der)})...)
 	}
 	return out
 }

@@ -17,6 +17,9 @@ import (
 // stopEnv names the environment variable that makes tlsactl kill itself with SIGKILL at its nth step, counted from one.
 const stopEnv = "TLSACTL_TEST_STOP"
 
+// noExchangeEnv names the environment variable that stands for a file system that cannot exchange directories.
+const noExchangeEnv = "TLSACTL_TEST_NO_EXCHANGE"
+
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"tlsactl": child})
 }
@@ -28,6 +31,9 @@ func child() {
 	at, _ := strconv.Atoi(os.Getenv(stopEnv))
 	steps := 0
 	a := newTestApp(os.Stdin, os.Stdout, os.Stderr, network{})
+	if os.Getenv(noExchangeEnv) != "" {
+		a.exchange = func(string, string) error { return syscall.EINVAL }
+	}
 	a.getenv = os.Getenv
 	a.atStep = func(string) {
 		if steps++; steps == at {
@@ -60,6 +66,7 @@ func TestScripts(t *testing.T) {
 			"sign":    scriptSign,
 			"exits":   scriptExits,
 			"mode":    scriptMode,
+			"lego":    scriptLego, "acmesh": scriptAcmeSh, "dehydrated": scriptDehydrated, "roll": scriptRoll, "newline": scriptNewline,
 		},
 	})
 }

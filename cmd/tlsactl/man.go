@@ -41,12 +41,12 @@ func (a *app) man(root *cobra.Command, dir string) error {
 	pages := []*cobra.Command{root}
 	for _, cmd := range root.Commands() {
 		if cmd.IsAvailableCommand() && cmd.Name() != "completion" { // that one is cobra's, and explains itself
-			pages = append(pages, cmd)
+			pages = append(append(pages, cmd), cmd.Commands()...)
 		}
 	}
 	for _, cmd := range pages {
 		if err := os.WriteFile(filepath.Join(dir, manName(cmd)+".1"), manPage(cmd, pages, date), 0o644); err != nil {
-			return fail(exitUsage, "%w", err)
+			return fail(exitUsage, "%w: name a directory that is there, for you to write", err)
 		}
 	}
 	return nil
@@ -98,10 +98,11 @@ func manPage(cmd *cobra.Command, all []*cobra.Command, date time.Time) []byte {
 		}
 		r.text(paragraph)
 	}
+	if cmd.HasSubCommands() {
+		r.verbs(cmd, all)
+	}
 	if cmd.HasParent() {
 		r.options(cmd.NonInheritedFlags())
-	} else {
-		r.verbs(cmd, all)
 	}
 	if cmd.Example != "" {
 		r.macro("SH", "EXAMPLES")
@@ -123,7 +124,7 @@ func manPage(cmd *cobra.Command, all []*cobra.Command, date time.Time) []byte {
 func (r *roff) verbs(root *cobra.Command, all []*cobra.Command) {
 	r.macro("SH", "COMMANDS")
 	for _, cmd := range all {
-		if cmd != root {
+		if cmd.Parent() == root {
 			r.macro("TP")
 			r.macro("B", cmd.Name())
 			r.text(cmd.Short)

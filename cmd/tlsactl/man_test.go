@@ -15,8 +15,12 @@ func TestEveryVerbHasItsManualPage(t *testing.T) {
 		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
 	}
 	root := newTestApp(nil, nil, nil, nil).command()
+	pages := root.Commands()
 	for _, cmd := range root.Commands() {
-		data, err := os.ReadFile(filepath.Join(dir, "tlsactl-"+cmd.Name()+".1"))
+		pages = append(pages, cmd.Commands()...)
+	}
+	for _, cmd := range pages {
+		data, err := os.ReadFile(filepath.Join(dir, manName(cmd)+".1"))
 		page := string(must(t, data, err))
 		for _, want := range []string{".SH NAME", ".SH SYNOPSIS", ".SH DESCRIPTION", ".SH OPTIONS", ".SH EXAMPLES", ".SH SEE ALSO", "tlsactl(1)"} {
 			if !strings.Contains(page, want) && !strings.Contains(page, want[:3]+` "`+want[4:]+`"`) {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"slices"
 
@@ -80,7 +78,7 @@ func (v *statusVerb) run(ctx context.Context, args []string) error {
 	}
 	if owner != "" {
 		if s.Blocks = only(s.Blocks, owner); len(s.Blocks) == 0 {
-			return fail(exitUnsafe, "no block has the owner %q", owner)
+			return fail(exitUnsafe, "no block has the owner %q: `%s` lists those there are", owner, v.socket.again("status"))
 		}
 	}
 	p := &statusPage{socket: &v.socket, now: s.Now}
@@ -88,17 +86,6 @@ func (v *statusVerb) run(ctx context.Context, args []string) error {
 		p.block(b, owner != "")
 	}
 	_, err = io.WriteString(v.app.stdout, p.String())
-	return err
-}
-
-// writeDocument indents a document of the server, and changes nothing else.
-func writeDocument(w io.Writer, document json.RawMessage) error {
-	var b bytes.Buffer
-	if err := json.Indent(&b, bytes.TrimSpace(document), "", "  "); err != nil {
-		return err
-	}
-	b.WriteByte('\n')
-	_, err := b.WriteTo(w)
 	return err
 }
 

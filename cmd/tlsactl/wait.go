@@ -135,7 +135,7 @@ func (f *waitFlags) verdict(ctx context.Context, w *waiter, r *reporter) (verdic
 
 const waitHelp = `wait returns when the certificate or key in FILE is safe to install: when every address of every
 server of the zone has shown its TLSA records long enough for every cache to have them. It counts
-from the slowest server, and anew where a server stops showing them. Owners are _25._tcp.SAN unless
+from the slowest server, and anew where a server stops showing them, or goes away without. Owners are _25._tcp.SAN unless
 --owner says otherwise.
 
 With an OWNER instead of a file it waits for all that its servers publish there now.
@@ -145,8 +145,8 @@ when an answer is not signed, and with 6 when FILE holds another key or OWNER an
 the start.
 
 With --control the DNS server's own count goes before that: a key that it published hours ago is safe at
-once. Every server must show the records all the same, one that was seen without them counts from then,
-and what the DNS server calls unsafe, at any name of the certificate, is not safe. If the socket does not
+once. Every server must show the records all the same, one that was seen without them counts from when it
+shows them, and what the DNS server calls unsafe, at any name of the certificate, is not safe. If the socket does not
 answer, that is 5; if $TLSACTL_CONTROL names it, a warning, and wait counts by itself.
 
 With --state a later run goes on counting; what happened in between is judged by what the servers

@@ -117,7 +117,11 @@ func look(ctx context.Context, x exchanger, now func() time.Time, p point) sight
 func (s *sighting) read(answer *dns.Msg) {
 	name := s.Name
 	s.trust = true
-	for range maxAliases {
+	for n := 0; ; n++ {
+		if n > maxAliases {
+			s.broken = "its CNAMEs go in a circle, or on and on"
+			return
+		}
 		next := ""
 		for _, rr := range answer.Answer {
 			if cname, ok := rr.(*dns.CNAME); ok && strings.EqualFold(cname.Hdr.Name, name) {

@@ -55,13 +55,16 @@ func TestServersAreAskedOverUDPThenTCP(t *testing.T) {
 
 func TestServersAreFoundByAResolver(t *testing.T) {
 	z := resolver(map[string][]string{"example.org.": {"192.0.2.1", "2001:db8::1"}, "sub.example.org.": {"192.0.2.7"}},
-		map[string]string{"_25._tcp.alias.example.org.": "x.sub.example.org."})
+		map[string]string{
+			"_25._tcp.alias.example.org.": "x.sub.example.org.", "_25._tcp.alias.sub.example.org.": "x._dane.example.org.",
+		})
 	f := &finder{x: network{}, now: time.Now, resolvers: []string{"127.0.0.1:1", serve(t, z).addr}}
 	for name, want := range map[string]string{
 		mailOwner:                        "192.0.2.1:53 [2001:db8::1]:53",
 		"_25._tcp.mail.sub.example.org.": "192.0.2.7:53",
 		// A CNAME's answer has the SOA of its target: the owner's own zone is asked for.
-		"_25._tcp.alias.example.org.": "192.0.2.1:53 [2001:db8::1]:53",
+		"_25._tcp.alias.example.org.":     "192.0.2.1:53 [2001:db8::1]:53",
+		"_25._tcp.alias.sub.example.org.": "192.0.2.7:53",
 	} {
 		servers, err := f.servers(t.Context(), name)
 		if got := strings.Join(servers, " "); err != nil || got != want {

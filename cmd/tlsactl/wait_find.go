@@ -92,8 +92,10 @@ func (f *finder) zone(ctx context.Context, name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		isAlias := slices.ContainsFunc(answer.Answer, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeCNAME })
 		for _, rr := range slices.Concat(answer.Answer, answer.Ns) {
-			if _, ok := rr.(*dns.SOA); ok && dns.IsSubDomain(rr.Header().Name, at) {
+			// The SOA behind a CNAME is that of its target, which may lie in a zone above this one.
+			if _, ok := rr.(*dns.SOA); ok && !isAlias && dns.IsSubDomain(rr.Header().Name, at) {
 				return strings.ToLower(rr.Header().Name), nil
 			}
 		}

@@ -228,6 +228,9 @@ func (w *waiter) judge(ctx context.Context, start time.Time) verdict {
 			return verdict{verdictNotYet, reason, time.Time{}}
 		}
 	}
+	if owner := w.tracker.circle(); owner != "" {
+		return verdict{verdictNotYet, "the CNAMEs of " + owner + " lead to each other and to no record", time.Time{}}
+	}
 	at, why := w.elsewhere(ctx)
 	if held = cmp.Or(held, why); held != "" {
 		return verdict{verdictNotYet, held, time.Time{}}

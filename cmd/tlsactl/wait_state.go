@@ -23,6 +23,8 @@ type stateJSON struct {
 	Points  []pointJSON      `json:"points"`
 	Without map[string]int64 `json:"ttl_without"` // seconds
 	With    map[string]int64 `json:"ttl_with"`    // seconds
+	// Left is when something went away without having shown the wish, by owner.
+	Left map[string]time.Time `json:"left,omitempty"`
 }
 
 type wishJSON struct {
@@ -61,6 +63,12 @@ func (t *tracker) encode(start moment) ([]byte, error) {
 	doc := stateJSON{
 		Version: stateVersion, Start: momentJSON{start.wall.UTC().Round(0), start.boot, start.up.Seconds()},
 		Wishes: describe(t.wishes), Without: inSeconds(t.without), With: inSeconds(t.with),
+	}
+	for owner, at := range t.left {
+		if doc.Left == nil {
+			doc.Left = make(map[string]time.Time)
+		}
+		doc.Left[owner] = start.inFrame(at)
 	}
 	for p, tr := range t.tracks {
 		doc.Points = append(doc.Points, pointJSON{p, start.inFrame(tr.since), start.inFrame(tr.lacked), tr.alias})
@@ -111,12 +119,20 @@ func (t *tracker) restore(data []byte, now moment) (bool, error) {
 	}
 	t.wishes = adopted
 	jumped := now.jumped(doc.Start)
-	for _, p := range doc.Points {
-		for _, at := range []*time.Time{&p.Since, &p.Lacked} {
-			if !at.IsZero() {
-				*at = now.wall.Add(at.Add(jumped).Sub(now.wall)) // from here on by the monotonic clock
-			}
+	moved := func(at time.Time) time.Time {
+		if at.IsZero() {
+			return at
 		}
+		return now.wall.Add(at.Add(jumped).Sub(now.wall)) // from here on by the monotonic clock
+	}
+	for owner, at := range doc.Left {
+		// One of the future is of a wrong clock, and is moved to now as those of servers are.
+		if t.left[owner] = moved(at); t.left[owner].After(now.wall) {
+			t.left[owner] = now.wall
+		}
+	}
+	for _, p := range doc.Points {
+		p.Since, p.Lacked = moved(p.Since), moved(p.Lacked)
 		t.tracks[p.point] = track{status: silent, why: "it has not been asked yet", since: p.Since, lacked: p.Lacked, alias: p.Alias}
 	}
 	for owner, ttl := range doc.Without {

@@ -85,12 +85,15 @@ type tracker struct {
 	tracks   map[point]track
 	// without and with are the largest TTLs of RRsets without and with the wish, by owner.
 	without, with map[string]time.Duration
+	// left is when a server or a CNAME was last heard of that went away without having shown the whole wish, by owner: caches
+	// may have what it said just before.
+	left map[string]time.Time
 }
 
 func newTracker(wishes []wish, insecure bool) *tracker {
 	return &tracker{
 		wishes: wishes, insecure: insecure, tracks: make(map[point]track),
-		without: make(map[string]time.Duration), with: make(map[string]time.Duration),
+		without: make(map[string]time.Duration), with: make(map[string]time.Duration), left: make(map[string]time.Time),
 	}
 }
 
@@ -102,8 +105,12 @@ func (t *tracker) wish(owner string) *wish {
 // said before and says after is all that can be known; one that shows anything else loses it.
 func (t *tracker) observe(round []sighting) {
 	next := make(map[point]track, len(round))
-	lost := make(map[string]string) // owners whose servers were not found this time, and why
+	lost := make(map[string]string)      // owners whose servers were not found this time, and why
+	latest := make(map[string]time.Time) // sighting of each owner
 	for _, s := range round {
+		if s.at.After(latest[s.Owner]) {
+			latest[s.Owner] = s.at
+		}
 		if s.Server == "" {
 			lost[s.Owner] = s.broken
 		}
@@ -131,9 +138,14 @@ func (t *tracker) observe(round []sighting) {
 		next[s.point] = now
 	}
 	for p, old := range t.tracks {
-		if why, isLost := lost[p.Owner]; isLost && p.Server != "" && next[p].status == "" {
+		if _, stays := next[p]; stays || p.Server == "" {
+			continue
+		}
+		if why, isLost := lost[p.Owner]; isLost {
 			old.status, old.why = silent, why
 			next[p] = old
+		} else if old.since.IsZero() {
+			t.left[p.Owner] = latest[p.Owner]
 		}
 	}
 	t.tracks = next
@@ -177,7 +189,22 @@ func (t *tracker) hold(owner string, override *time.Duration) time.Duration {
 	if ttl == 0 {
 		ttl = t.with[owner]
 	}
-	return max(2*ttl, ttl+5*time.Minute)
+	return margin(ttl)
+}
+
+func margin(ttl time.Duration) time.Duration { return max(2*ttl, ttl+5*time.Minute) }
+
+// leftUntil is until when a cache may hold what something said that went away without the wish; zero where nothing did. A
+// CNAME that has moved is held for its own TTL, which was seen with whatever it leads to now.
+func (t *tracker) leftUntil(owner string, override *time.Duration) time.Time {
+	at := t.left[owner]
+	switch {
+	case at.IsZero():
+		return at
+	case override != nil:
+		return at.Add(*override)
+	}
+	return at.Add(margin(max(t.without[owner], t.with[owner])))
 }
 
 // ready tells when an owner is safe, counted from its slowest server; false while one has not shown the whole wish.
@@ -194,18 +221,40 @@ func (t *tracker) ready(owner string, override *time.Duration) (time.Time, bool)
 			last = tr.since
 		}
 	}
-	return last.Add(t.hold(owner, override)), !last.IsZero()
+	return later(last.Add(t.hold(owner, override)), t.leftUntil(owner, override)), !last.IsZero()
 }
 
-// lackedUntil is until when a cache may hold an RRset without the wish that a server was seen with; zero where none was.
+// lackedUntil is until when a cache may hold an RRset without the wish that a server was seen with; zero where none was. It
+// counts from when that server showed the wish: until then it may have lacked it whenever somebody else asked.
 func (t *tracker) lackedUntil(owner string, override *time.Duration) time.Time {
 	var last time.Time
 	for p, tr := range t.tracks {
-		if until := tr.lacked.Add(t.hold(owner, override)); p.Owner == owner && !tr.lacked.IsZero() && until.After(last) {
-			last = until
+		if p.Owner == owner && !tr.lacked.IsZero() && tr.since.After(last) {
+			last = tr.since
 		}
 	}
-	return last
+	if !last.IsZero() {
+		last = last.Add(t.hold(owner, override))
+	}
+	return later(last, t.leftUntil(owner, override))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// circle tells an owner of which every server has a CNAME and none a record; empty if there is none.
+func (t *tracker) circle() string {
+	for _, w := range t.wishes {
+		ends := func(p point) bool { return p.Owner == w.owner && t.tracks[p].alias == "" }
+		if !slices.ContainsFunc(t.points(), ends) {
+			return w.owner
+		}
+	}
+	return ""
 }
 
 // subjects are the keys of the wishes, each once.

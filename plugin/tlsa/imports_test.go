@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"plugin/tlsa/certdir", "plugin/tlsa/ledger", "plugin/tlsa/zone", "plugin/tlsa/denial", "plugin/tlsa/control"},
 	{"plugin/tlsa/rollover"},
 	{"plugin/tlsa/dane"},
-	{"plugin/tlsa/control/schematest"}, // for tests
+	{"plugin/tlsa/control/schematest", "plugin/tlsa/certdir/hostiletest"}, // for tests
 }
 
 // only names the one package that may import a library.

@@ -136,7 +136,7 @@ func (t *trail) pass() {
 	if !ok {
 		return
 	}
-	t.s.w.watches.want(p.real, p.inode, t.s.epoch)
+	t.s.receipt.pass(p, t.s.w.watches.want(p.real, p.inode, t.s.epoch))
 	if p.open && t.open == "" {
 		t.open = p.real
 	}

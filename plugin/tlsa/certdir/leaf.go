@@ -34,7 +34,7 @@ func (g *gathered) add(st status) {
 	content, why := g.read(&st)
 	had := g.watcher.cfg.Known[st.path] ||
 		old != nil && !old.ignored && (len(old.issuers) > 0 || len(g.lineage.leavesOf(st.path)) > 0)
-	if why == nil && had && len(content.Certificates)+len(content.PublicKeys) == 0 {
+	if why == nil && had && !g.holdsLeaf(content) {
 		why = problem(Replaced, "%s no longer holds a certificate: write it again, or remove the file", show(st.path))
 	}
 	if why == nil && g.lacksIssuers(old, content) {
@@ -74,6 +74,13 @@ func (g *gathered) lacksIssuers(old *file, c *dane.Content) bool {
 // promises tells whether a file's name says that there is something in it to read here.
 func (g *gathered) promises(l label) bool {
 	return l.sure && (l.role != rolePublic || g.lineage.dir.root.staged)
+}
+
+// holdsLeaf tells whether anything in a file can be a leaf or the issuer of one. A challenge certificate, or a bare key where
+// certificates are installed, is no evidence that the certificate before it is out of use.
+func (g *gathered) holdsLeaf(c *dane.Content) bool {
+	return g.lineage.dir.root.staged && len(c.PublicKeys) > 0 ||
+		slices.ContainsFunc(c.Certificates, func(c *dane.Certificate) bool { return !c.Challenge })
 }
 
 // isOfNoUse tells of what is neither a certificate nor a staged key, and no private key to warn of either.

@@ -23,6 +23,7 @@ type root struct {
 	inner  []*root // other roots that may lie inside this one: theirs is theirs
 	tops   map[string]*dir
 	sweeps uint64
+	dirs   uint64 // counts those that were made
 	mixed  bool
 	owner  uint32   // whose files the last survey found
 	owned  bool     // it found some

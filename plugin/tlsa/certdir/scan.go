@@ -17,6 +17,16 @@ func (s *scan) walk(d *dir) {
 		return
 	}
 	d.epoch, d.dead = s.epoch, false
+	if s.accept(d) {
+		for _, sub := range d.receipt.subs {
+			s.walk(sub)
+		}
+		s.walkSubs(d)
+		return
+	}
+	outer := s.receipt
+	defer func() { s.receipt = outer }()
+	s.receipt, d.receipt = nil, nil // what leads to the directory is its own matter
 	t := s.enter(d)
 	switch why := s.bar(d, t); {
 	case why != nil:
@@ -29,6 +39,10 @@ func (s *scan) walk(d *dir) {
 	if d.isCircle() {
 		return
 	}
+	r := &receipt{info: t.info, note: groupWritable(d, t.info)}
+	s.receipt = r
+	r.watched(s.watchDir(d))
+	tooDeep := s.tooDeep
 	list, ok := s.list(d)
 	if !ok {
 		return
@@ -39,6 +53,15 @@ func (s *scan) walk(d *dir) {
 			s.settle(l, s.known(l, nil))
 		}
 	}
+	if s.issue(d, r, list); s.tooDeep > tooDeep {
+		d.receipt = nil
+	}
+	s.walkSubs(d)
+	d.ready = s.retryGap()
+}
+
+// walkSubs walks those directories in d that were not among its names, and drops the empty ones that are gone.
+func (s *scan) walkSubs(d *dir) {
 	for name, sub := range d.subs {
 		if sub.epoch != s.epoch {
 			s.walk(sub) // not listed: gone, or a link that leads nowhere
@@ -47,7 +70,6 @@ func (s *scan) walk(d *dir) {
 			s.bury(sub, name)
 		}
 	}
-	d.ready = s.retryGap()
 }
 
 // bar says why a directory, or that it is gone, is not to be believed; nil if it is.
@@ -91,19 +113,28 @@ func (s *scan) enter(d *dir) target {
 	s.onVolume(d.root, d.real, d.id.dev)
 	if p := s.remember(t.real, t.info); p.open {
 		t.open = t.real
-	} else if p.openToGroup() {
-		d.root.note(problem(GroupWritable, "%s may be written by group %d, which can so add keys to DNS: chmod g-w it if that is not meant",
-			show(d.path), p.gid))
+	} else if note := groupWritable(d, t.info); note != nil {
+		d.root.note(note)
 	}
 	return t
 }
 
-func (s *scan) watchDir(d *dir) {
+// groupWritable is what there is to say of a directory in which a whole group may write; nil if none may.
+func groupWritable(d *dir, st info) *rollover.Problem {
+	if !st.openToGroup() {
+		return nil
+	}
+	return problem(GroupWritable, "%s may be written by group %d, which can so add keys to DNS: chmod g-w it if that is not meant",
+		show(d.path), st.gid)
+}
+
+func (s *scan) watchDir(d *dir) *watch {
 	e := s.w.watches.want(d.real, d.id, s.epoch)
 	if e != nil && !slices.Contains(e.dirs, d) {
 		e.dirs = slices.DeleteFunc(e.dirs, func(o *dir) bool { return o.dead })
 		e.dirs = append(e.dirs, d)
 	}
+	return e
 }
 
 // watchFile watches a file whose changes its directory may not tell of.
@@ -126,6 +157,7 @@ func (s *scan) list(d *dir) (list []status, ok bool) {
 		s.shadowTree(d, unreadable(d.real, err))
 		return nil, false
 	}
+	s.receipt.entries = len(entries)
 	if v := d.root.survey; v != nil {
 		if v.entries += len(entries); v.entries > s.w.maxEntries {
 			d.root.fail(problem(TooManyEntries, "%s holds more than %d names: the rest is not read: watch a smaller directory", show(d.root.path), s.w.maxEntries))
@@ -189,10 +221,13 @@ func (s *scan) addName(d *dir, name string, kind fs.FileMode, list []status) []s
 // walkSub walks a directory below d.
 func (s *scan) walkSub(d *dir, name string) {
 	if !d.mayHaveSubs() {
+		s.tooDeep++
 		d.root.note(problem(TooDeep, "%s is not read: only %d levels below a configured path are: configure it by itself", show(join(d.path, name)), maxDepth))
 		return
 	}
-	s.walk(d.sub(name))
+	sub := d.sub(name)
+	s.receipt.subs = append(s.receipt.subs, sub)
+	s.walk(sub)
 }
 
 // mayHaveSubs tells whether the directories in d are walked.

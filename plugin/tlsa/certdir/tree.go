@@ -29,6 +29,8 @@ type dir struct {
 	found    uint64    // the scan in which its root's path last led to it
 	epoch    uint64    // of the scan that visited it last
 	ready    time.Time // before then it is not scanned again outside of a sweep
+	turn     uint64    // tells in which sweeps it is looked at more closely
+	receipt  *receipt  // of its last whole visit; nil if that found something odd
 	dead     bool      // no longer part of the tree
 }
 
@@ -123,7 +125,8 @@ func (s *scan) statusOf(d *dir, name string, l label, t target) status {
 }
 
 func newDir(r *root, parent *dir, path string) *dir {
-	d := &dir{root: r, parent: parent, path: path}
+	r.dirs++
+	d := &dir{root: r, parent: parent, path: path, turn: r.dirs}
 	if parent != nil {
 		d.depth = parent.depth + 1
 	}

@@ -32,6 +32,13 @@ type Watcher struct {
 
 	unannounced int // what Figures.Unannounced is to be
 
+	// What light sweeps go by: how many there were, and what the last one found.
+	sweeps uint64
+	files  int
+	many   int
+	rested time.Duration
+	mounts map[string]bool
+
 	// What events are mapped by.
 	watches   *watches
 	listeners map[string][]any // by path without links: *lineage, *dir, *root
@@ -48,6 +55,8 @@ func New(cfg Config) *Watcher {
 		lostGap:    lostGap,
 		linkBuf:    make([]byte, unix.PathMax),
 		maxEntries: maxEntries,
+		many:       manyFiles,
+		rested:     rested,
 		byID:       make(map[string]*lineage),
 		issuers:    make(map[string]weak.Pointer[dane.Certificate]),
 		marks:      marks{quiet: cfg.Quiet, most: cfg.MaxQuiet, of: make(map[any]*mark)},
@@ -94,9 +103,14 @@ type scan struct {
 	ctx    context.Context
 	now    time.Time
 	epoch  uint64
-	atOnce bool // what changed is read now, not after a quiet period
-	counts bool // a complete sweep counts
-	judges bool // events should have told of whatever it finds
+	atOnce bool   // what changed is read now, not after a quiet period
+	counts bool   // a complete sweep counts
+	judges bool   // events should have told of whatever it finds
+	light  bool   // directories that are as they were are not read
+	every  uint64 // files in them are looked at in one sweep of so many
+
+	receipt *receipt // of the directory that is visited; nil outside
+	tooDeep int      // counts directories that were not read
 
 	places map[string]*place
 	mounts map[string]bool // nil until asked for
@@ -124,6 +138,7 @@ func (s *scan) stopped() bool { return s.ctx.Err() != nil }
 
 // sweep visits every root.
 func (s *scan) sweep() {
+	s.lighten()
 	clear(s.w.globs)
 	for _, r := range s.w.roots {
 		s.sweepRoot(r)
@@ -131,6 +146,7 @@ func (s *scan) sweep() {
 	if s.stopped() {
 		return
 	}
+	s.w.files = s.files
 	s.w.watches.dropBefore(s.epoch)
 	for id, p := range s.w.issuers {
 		if p.Value() == nil {

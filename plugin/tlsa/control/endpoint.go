@@ -234,7 +234,7 @@ func (e *endpoint) start(u *Use) error {
 	}
 	e.l, e.release, e.done = l, release, make(chan struct{})
 	e.server = &http.Server{
-		Handler:           &handler{blocks: e.blocks.Load, actions: u.actions},
+		Handler:           &handler{blocks: e.blocks.Load, actions: u.actions, local: isLocal(l.Addr())},
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader,
 		ErrorLog:       log.New(complaints{e.name, u.warn}, "", 0),
@@ -244,6 +244,12 @@ func (e *endpoint) start(u *Use) error {
 		_ = s.Serve(netutil.LimitListener(l, maxConnections)) // it ends when l is closed
 	}(e.server, e.done)
 	return nil
+}
+
+// isLocal tells of an address that only this host reaches, and so the browsers on it.
+func isLocal(a net.Addr) bool {
+	t, ok := a.(*net.TCPAddr)
+	return ok && t.IP.IsLoopback()
 }
 
 // stop lets requests end that are being answered, for a moment.

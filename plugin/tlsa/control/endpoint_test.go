@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,6 +25,21 @@ func TestSocketIsForOwnerAndGroup(t *testing.T) {
 	left, err := os.ReadDir(filepath.Dir(path))
 	if err != nil || len(left) != 1 {
 		t.Errorf("beside the socket there is more: %v, %v", left, err)
+	}
+}
+
+// Whoever connects before the mode is right stays connected.
+func TestSocketIsNeverForEverybody(t *testing.T) {
+	before := syscall.Umask(0)
+	l, err := bind(filepath.Join(socketDir(t), "s"))
+	syscall.Umask(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	info, err := os.Lstat(l.Addr().String())
+	if err != nil || runtime.GOOS == "linux" && info.Mode().Perm()&0o007 != 0 {
+		t.Errorf("it begins as %v, %v", info.Mode(), err)
 	}
 }
 

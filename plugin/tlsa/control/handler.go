@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,6 +20,9 @@ import (
 type handler struct {
 	blocks  func() *[]Block
 	actions bool
+	// local: a request must name this host by address or as localhost. A web page whose name suddenly leads to 127.0.0.1 could
+	// read the status in a browser otherwise.
+	local bool
 	// busy is held while a document is made, so that many clients together cost the memory of one at a time; acting while an
 	// action is tried and done.
 	busy, acting sync.Mutex
@@ -56,6 +60,8 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
 	verb, isVerb := strings.CutPrefix(r.URL.Path, "/v1/")
 	switch {
+	case h.local && !isOwnName(r.Host):
+		return nil, &Error{CodeRequest, fmt.Sprintf("this is no host %.80q; ask by address, or for localhost", r.Host)}
 	case r.URL.Path == "/v1/status" && read:
 		return h.status(r.URL)
 	case r.URL.Path == "/v1/safe" && read:
@@ -70,6 +76,14 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, &Error{CodeMethod, r.URL.Path + " takes POST"}
 	}
 	return h.act(w, r, Verb(verb))
+}
+
+// isOwnName tells of a Host that no stranger's DNS can make.
+func isOwnName(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.EqualFold(host, "localhost") || net.ParseIP(strings.Trim(host, "[]")) != nil
 }
 
 // query gives the parameters, of which nothing but those named may be there.

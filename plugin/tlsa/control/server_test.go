@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -308,9 +309,49 @@ func TestTCPIsReadOnly(t *testing.T) {
 	if reply.StatusCode != http.StatusMethodNotAllowed || len(f.acted()) > 0 {
 		t.Errorf("%s, done %v", reply.Status, f.acted())
 	}
+	page, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+u.Address()+"/v1/status", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page.Host = "evil.example"
+	if reply, err = client.Do(page); err != nil {
+		t.Fatal(err)
+	}
+	reply.Body.Close()
+	if reply.StatusCode != http.StatusBadRequest {
+		t.Errorf("a request for another host: %s", reply.Status)
+	}
 	if other, err := ClaimAddress(u.Address(), warnings(t)); err == nil {
 		other.Close()
 		t.Error("an address that is in use was claimed")
+	}
+}
+
+// The page of a stranger may have its name lead here, but not another Host in its requests.
+func TestStatusOfThisHostIsNotForWebPages(t *testing.T) {
+	h := &handler{blocks: func() *[]Block { return &[]Block{} }, local: true}
+	for host, want := range map[string]int{
+		"127.0.0.1:8053": 200, "127.0.0.1": 200, "[::1]:8053": 200, "[::1]": 200, "localhost:8053": 200, "LocalHost": 200,
+		"evil.example:8053": 400, "localhost.evil.example": 400, "127.0.0.1.evil.example:8053": 400, "": 400,
+	} {
+		for _, local := range []bool{true, false} {
+			h.local = local
+			r := httptest.NewRequest(http.MethodGet, "/v1/status", nil)
+			r.Host = host
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if local && w.Code != want || !local && w.Code != 200 {
+				t.Errorf("%q, local %v: %d", host, local, w.Code)
+			}
+		}
+	}
+	for addr, want := range map[net.Addr]bool{
+		&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}: true, &net.TCPAddr{IP: net.IPv6loopback}: true,
+		&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}: false, &net.TCPAddr{IP: net.IPv6zero}: false, &net.UnixAddr{Name: "s"}: false,
+	} {
+		if isLocal(addr) != want {
+			t.Errorf("%s is local: %v", addr, !want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -75,7 +76,7 @@ func (s socket) listen() (l net.Listener, release func(), err error) {
 		return nil, nil, err
 	}
 	young := s.path + "." + strconv.Itoa(os.Getpid())
-	u, err := net.ListenUnix("unix", &net.UnixAddr{Name: young, Net: "unix"})
+	u, err := bind(young)
 	if err != nil {
 		return nil, nil, fmt.Errorf("control %s: %w", s.path, err)
 	}
@@ -98,6 +99,19 @@ func (s socket) listen() (l net.Listener, release func(), err error) {
 			os.Remove(s.path)
 		}
 	}, nil
+}
+
+// bind listens at path. Linux gives the file the mode that the socket has by then, so that with no umask, either, nobody
+// else can connect before it is changed by name, as other systems need.
+func bind(path string) (*net.UnixListener, error) {
+	narrow := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), 0o660) })
+	}}
+	l, err := narrow.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.UnixListener), nil
 }
 
 // A tcp is a TCP address.

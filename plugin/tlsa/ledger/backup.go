@@ -23,7 +23,7 @@ func (f *file) backup() error {
 		_, err = examine(handle, info.Size())
 	}
 	if err == nil {
-		err = install(temp, f.path+backupSuffix)
+		_, err = install(temp, f.path+backupSuffix)
 	}
 	if err != nil {
 		err = fmt.Errorf("copying ledger %s: %w", f.path, errors.Join(err, ignoreMissing(os.Remove(temp))))

@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
 // bbolt never gives space back, nor does it join pages whose records have shrunk: after all owners had two keys at once, more
@@ -19,30 +20,38 @@ func (c *contents) wasteful() bool {
 	return size > growth && size > c.octets/4*7
 }
 
-// compact puts a copy without free pages in the file's place. After an error the file is as it was.
+// compact puts a copy without free pages in the file's place. After an error all that was recorded is still there.
 func (f *file) compact(held *contents) error {
+	return f.exchange(func(next *file) error { return errors.Join(next.fill(f, held), next.check()) })
+}
+
+// create puts a new ledger in the place of an empty file. It is never written in that place: a power cut between its first
+// pages would leave what nothing knows as a ledger.
+func (f *file) create(now rollover.Stamp) error {
+	return f.exchange(func(next *file) error { return next.prepare(now, nil) })
+}
+
+// exchange puts a file in place that was written aside.
+func (f *file) exchange(write func(*file) error) error {
 	temp := f.path + newSuffix
 	handle, err := createLocked(temp, func(*os.File) error { return nil })
 	if err != nil {
 		return err
 	}
 	next := &file{path: f.path, update: f.update}
-	err = next.mount(handle)
-	if err == nil {
-		err = next.fill(f, held)
-	}
-	if err == nil {
-		err = next.check()
-	}
-	if err == nil {
-		err = install(temp, f.path)
+	if err = next.mount(handle); err == nil {
+		err = write(next)
 	}
 	if err != nil {
 		return errors.Join(err, next.unmount(), ignoreMissing(os.Remove(temp)))
 	}
+	renamed, err := install(temp, f.path)
+	if !renamed {
+		return errors.Join(err, next.unmount(), ignoreMissing(os.Remove(temp)))
+	}
 	_ = f.unmount() // all of it is in the new file
-	f.handle, f.db = next.handle, next.db
-	return nil
+	f.handle, f.db, f.suspect = next.handle, next.db, err
+	return err
 }
 
 // check reads the whole file.

@@ -92,12 +92,13 @@ func copyAll(w io.Writer, r *os.File) error {
 	return err
 }
 
-// install renames a file into place, for good.
-func install(from, to string) error {
+// install renames a file into place, for good. After an error it may have been renamed, though a power cut can undo that.
+func install(from, to string) (renamed bool, err error) {
 	if err := os.Rename(from, to); err != nil {
-		return err
+		_, left := os.Lstat(from)
+		return errors.Is(left, fs.ErrNotExist), err
 	}
-	return syncDir(filepath.Dir(to))
+	return true, syncDir(filepath.Dir(to))
 }
 
 func syncDir(dir string) error {
@@ -122,7 +123,8 @@ func setAside(path string, now time.Time) (string, error) {
 		}
 		free = fmt.Sprintf("%s-%d", name, n)
 	}
-	return free, install(path, free)
+	_, err := install(path, free)
+	return free, err
 }
 
 func ignoreMissing(err error) error {

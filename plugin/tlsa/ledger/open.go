@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -143,7 +144,7 @@ func (o *opening) replace(backup *os.File, fault error, hasBackup bool) error {
 	} else {
 		o.notice += "; there is no copy: the timelines start anew."
 	}
-	if err := install(temp, o.path); err != nil {
+	if _, err := install(temp, o.path); err != nil {
 		return errors.Join(err, handle.Close())
 	}
 	old := o.handle
@@ -151,26 +152,33 @@ func (o *opening) replace(backup *os.File, fault error, hasBackup bool) error {
 	return old.Close()
 }
 
-// start hands the file to bbolt, creates what a new one lacks, and copies it.
+// start creates a new file, or goes on with a good one, and copies it.
 func (o *opening) start() error {
-	if err := o.file.mount(o.handle); err != nil {
+	if err := o.begin(); err != nil || o.origin == Restored {
 		return err
-	}
-	if o.held == nil {
-		s := shared{start: o.now}
-		if err := o.file.prepare(s.now(), nil); err != nil {
-			return err
-		}
-	} else if o.held.wasteful() {
-		_ = o.file.compact(o.held) // a full disk may keep the file as it is
-	} else if orphans := o.held.orphans(); len(orphans) > 0 {
-		_ = o.file.prepare(o.held.beat, orphans) // an issuer too many does no harm either
-	}
-	if o.origin == Restored {
-		return nil
 	}
 	if err := o.file.backup(); err != nil {
 		o.notice += fmt.Sprintf(" The ledger has no copy: %v.", err)
+	}
+	return nil
+}
+
+func (o *opening) begin() error {
+	if o.held == nil {
+		o.file.handle = o.handle
+		s := shared{start: o.now}
+		return o.file.create(s.now())
+	}
+	if err := o.file.mount(o.handle); err != nil {
+		return err
+	}
+	// Whoever made the file may have been killed before its name was durable. If that cannot be made up for here, the first
+	// commit goes to a new file.
+	o.file.suspect = syncDir(filepath.Dir(o.path))
+	if o.held.wasteful() {
+		_ = o.file.compact(o.held) // a full disk may keep the file as it is
+	} else if orphans := o.held.orphans(); len(orphans) > 0 {
+		_ = o.file.prepare(o.held.beat, orphans) // an issuer too many does no harm either
 	}
 	return nil
 }

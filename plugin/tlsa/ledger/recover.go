@@ -75,16 +75,15 @@ func (f *file) renew() error {
 	if err != nil {
 		return err
 	}
-	if err := install(temp, f.path); err != nil {
+	renamed, err := install(temp, f.path)
+	if !renamed {
 		return errors.Join(err, handle.Close(), ignoreMissing(os.Remove(temp)))
 	}
-	// What the old handle says no longer matters: all of it is in the new file.
+	// What the old handle says no longer matters: all of it is in the new file. If only the directory could not be synced, that
+	// is the file in place all the same, and the next commit renews it once more.
 	_ = f.unmount()
-	if err := f.mount(handle); err != nil {
-		return err
-	}
-	f.suspect = nil
-	return nil
+	f.suspect = err
+	return errors.Join(err, f.mount(handle))
 }
 
 // unmount closes bbolt, or, where that was given up, only the file below it.

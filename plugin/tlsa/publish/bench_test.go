@@ -59,7 +59,7 @@ func selfSigned(b *testing.B, host string) []byte {
 // BenchmarkSite reports, for a tree of lineages: the time from nothing to the first answers (cold), the same with a ledger
 // (warm), and the heap that a serving publisher holds for each lineage.
 func BenchmarkSite(b *testing.B) {
-	for _, n := range []int{1000, 10000} {
+	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			cfg := site(b, n)
 			for b.Loop() {

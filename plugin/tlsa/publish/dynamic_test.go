@@ -448,3 +448,61 @@ func TestHostThatCannotBeServedIsNoProblem(t *testing.T) {
 		}
 	})
 }
+
+// A host may come into being after the key that waits for it: by an exact name, where its lineage has a wildcard SAN.
+func TestStagedKeyOfAWildcardLineageGoesToTheHostsThatComeLater(t *testing.T) {
+	const site, next, other = "/certs/site", "/next/site", "/certs/other"
+	for _, order := range [][]string{{site, next, other}, {next, site, other}, {other, next, site}, {other, site, next}} {
+		t.Run(strings.Join(order, " "), func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				s.tree = newTree()
+				s.start(stars(star443))
+				apply := s.tree.running()
+				s.tree.unrun()
+				s.put("/certs", "site", leaf("live", "1", "*.example.org"))
+				s.put("/next", "site", bareLeaf("next"))
+				s.put("/next", "elsewhere", bareLeaf("stray"))
+				s.put("/certs", "other", leaf("k", "1", "www.example.org"))
+				s.tree.apply = apply
+				s.look(append(order, "/next/elsewhere")...) // one sweep finds them all
+				s.want(www, "k", "live", "next")
+			})
+		})
+	}
+}
+
+// The problem of a key that nothing takes is over as soon as something takes it, and is there again when nothing does.
+func TestUnmappedKeyIsAProblemWhileNothingTakesIt(t *testing.T) {
+	for claim, tc := range map[string]struct {
+		key       string
+		installed string
+	}{
+		"its host comes":              {"www.example.org", "other"},
+		"its installed lineage comes": {"site", "site"},
+	} {
+		t.Run(claim, func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				s.hosts("a", "b", "c", "d") // so that one that goes is not half of its root
+				s.put("/next", tc.key, bareLeaf("next"))
+				s.start(stars(star443))
+				want := func(when string, n int) {
+					t.Helper()
+					s.look()
+					if got := s.log.figures().Problems[UnmappedKey]; got != n {
+						t.Errorf("%s: %d keys that nothing takes, want %d", when, got, n)
+					}
+				}
+				want("before", 1)
+				s.put("/certs", tc.installed, leaf("k", "1", "www.example.org"))
+				s.want(www, "k", "next")
+				want("while it is there", 0)
+				s.remove("/certs/" + tc.installed)
+				s.sweeps(5)
+				s.after(49 * time.Hour)
+				s.sweeps(2)
+				s.gone(www)
+				want("when the host has left", 1)
+			})
+		})
+	}
+}

@@ -191,7 +191,7 @@ func (p *Publisher) Inherit() {
 func (p *Publisher) withdraw(gone map[string]map[string]*rollover.Timeline) {
 	for block, timelines := range gone {
 		if len(timelines) > 0 {
-			p.upkeep(p.store.Commit(block, p.gone(timelines))) // what stays is withdrawn at the next start
+			p.recorded(p.store.Commit(block, p.gone(timelines))) // what stays is withdrawn at the next start
 		}
 	}
 }

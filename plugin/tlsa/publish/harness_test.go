@@ -236,6 +236,11 @@ func (s *stage) put(root, name string, leaves ...certdir.Leaf) {
 	if s.tree == nil {
 		s.tree = newTree()
 	}
+	s.look(s.enter(root, name, leaves...))
+}
+
+// enter is put without looking; it gives the lineage's identity.
+func (s *stage) enter(root, name string, leaves ...certdir.Leaf) string {
 	id := root + "/" + name
 	file := id + "/fullchain.pem"
 	l := &certdir.Lineage{ID: id, Name: name, Dir: id, Root: root, Staged: root == "/next", Files: map[string]certdir.File{file: {}}}
@@ -245,7 +250,7 @@ func (s *stage) put(root, name string, leaves ...certdir.Leaf) {
 		l.Leaves = append(l.Leaves, leaf)
 	}
 	s.tree.lineages[id] = l
-	s.look(id)
+	return id
 }
 
 // remove takes lineages away, in one sweep.

@@ -32,6 +32,7 @@ func (a *atlas) add(o *owner) {
 func (a *atlas) drop(o *owner) {
 	for id := range o.lineages {
 		delete(a.lineages[id].owners, o)
+		a.remap(a.lineages[id])
 	}
 	for _, k := range o.timeline.Keys {
 		for _, p := range k.Places {

@@ -43,6 +43,7 @@ type atlas struct {
 	swept    map[string]map[string]struct{} // the lineages of a root at its last complete sweep
 	judged   map[string]uint64              // the sweep that swept belongs to
 	lost     map[string]bool                // lineages that vanished together with half of their root
+	remapped map[string]struct{}            // lineages with a bare key whose owners have changed, until its problems are told anew
 }
 
 func newAtlas(owners []*owner, ps patterns) *atlas {
@@ -51,6 +52,7 @@ func newAtlas(owners []*owner, ps patterns) *atlas {
 		patterns: ps, byWildcard: map[string]map[string]*lineage{}, ignored: map[string]int{},
 		roots: map[string]*certdir.Root{}, lineages: map[string]*lineage{}, byName: map[string]map[string]*lineage{},
 		placed: map[string]map[*owner]struct{}{}, missing: map[string]*absence{}, lost: map[string]bool{}, swept: map[string]map[string]struct{}{}, judged: map[string]uint64{},
+		remapped: map[string]struct{}{},
 	}
 	for _, o := range owners {
 		a.add(o)
@@ -119,6 +121,7 @@ func (a *atlas) enter(l *certdir.Lineage, touched map[*owner]struct{}) {
 		}
 		a.byWildcard[above][l.ID] = entry
 	}
+	a.remap(entry)
 	for i, leaf := range l.Leaves {
 		for o := range a.ownersOf(entry, leaf) {
 			entry.owners[o] = append(entry.owners[o], i)
@@ -160,7 +163,7 @@ func (a *atlas) ownersOf(l *lineage, leaf certdir.Leaf) map[*owner]struct{} {
 			}
 		}
 	}
-	if bare(leaf) && len(leaf.DNSNames) == 0 {
+	if nameless(leaf) {
 		for _, o := range a.byHost[l.Name] {
 			consider(o)
 		}
@@ -176,6 +179,16 @@ func (a *atlas) ownersOf(l *lineage, leaf certdir.Leaf) map[*owner]struct{} {
 }
 
 func bare(leaf certdir.Leaf) bool { return leaf.Material.Leaf.SHA256 == "" }
+
+// nameless tells a bare key that names no host of its own.
+func nameless(leaf certdir.Leaf) bool { return bare(leaf) && len(leaf.DNSNames) == 0 }
+
+// remap notes that the owners of a lineage have changed, where that decides about one of its problems.
+func (a *atlas) remap(l *lineage) {
+	if hasBare(l.Lineage) {
+		a.remapped[l.ID] = struct{}{}
+	}
+}
 
 func hasBare(l *certdir.Lineage) bool { return slices.ContainsFunc(l.Leaves, bare) }
 

@@ -137,12 +137,12 @@ func (p *Publisher) learn(c certdir.Changes) map[*owner]struct{} {
 	p.atlas.breaker(c.Roots)
 	for _, l := range c.Lineages {
 		p.warnOfKeys(l)
-		if now := p.atlas.lineages[l.ID]; now != nil {
-			p.problems.set(l.ID, p.atlas.problems(now))
-		} else {
-			p.problems.set(l.ID, nil)
-		}
+		p.tellOf(l.ID)
 	}
+	for id := range p.atlas.remapped {
+		p.tellOf(id)
+	}
+	clear(p.atlas.remapped)
 	if len(c.Roots) > 0 {
 		p.atlas.nextRound(touched)
 	}
@@ -157,6 +157,15 @@ func (p *Publisher) learn(c certdir.Changes) map[*owner]struct{} {
 		return p.all()
 	}
 	return touched
+}
+
+// tellOf keeps the problems of a lineage, none where it is gone.
+func (p *Publisher) tellOf(id string) {
+	if l := p.atlas.lineages[id]; l != nil {
+		p.problems.set(id, p.atlas.problems(l))
+	} else {
+		p.problems.set(id, nil)
+	}
 }
 
 // learnRoot takes in a root; when its files turn out to have several owners, or one again, its lineages map anew.

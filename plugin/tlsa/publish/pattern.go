@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 )
 
@@ -210,26 +211,39 @@ func (a *atlas) wither(l *lineage) {
 }
 
 // meet gives a new owner the lineages that were there before it: those with a wildcard SAN for its host, and bare keys that
-// are called after it.
+// are called after one of these or after the host.
 func (a *atlas) meet(o *owner) {
 	host := strings.TrimSuffix(o.Host, ".")
 	_, above, _ := strings.Cut(host, ".")
-	join := func(l *lineage) {
-		for i, leaf := range l.Leaves {
-			covers := func(name string) bool { return dane.Covers(name, o.Host) }
-			if a.open(o, l) && (slices.ContainsFunc(leaf.DNSNames, covers) || bare(leaf) && len(leaf.DNSNames) == 0 && l.Name == host) &&
-				!slices.Contains(l.owners[o], i) {
-				l.owners[o] = append(l.owners[o], i)
-				o.lineages[l.ID] = struct{}{}
-			}
-		}
+	covers := func(leaf certdir.Leaf) bool {
+		return slices.ContainsFunc(leaf.DNSNames, func(name string) bool { return dane.Covers(name, o.Host) })
 	}
 	if !o.wild() {
 		for _, l := range a.byWildcard[above] {
-			join(l)
+			a.join(o, l, covers)
+			if l.owners[o] == nil || l.Staged {
+				continue
+			}
+			for _, staged := range a.byName[l.Name] {
+				a.join(o, staged, nameless)
+			}
 		}
 	}
 	for _, l := range a.byName[host] {
-		join(l)
+		a.join(o, l, nameless)
+	}
+}
+
+// join gives an owner those leaves of a lineage that it may take.
+func (a *atlas) join(o *owner, l *lineage, takes func(certdir.Leaf) bool) {
+	if !a.open(o, l) {
+		return
+	}
+	for i, leaf := range l.Leaves {
+		if takes(leaf) && !slices.Contains(l.owners[o], i) {
+			l.owners[o] = append(l.owners[o], i)
+			o.lineages[l.ID] = struct{}{}
+			a.remap(l)
+		}
 	}
 }

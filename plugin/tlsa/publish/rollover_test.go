@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -253,4 +254,42 @@ func TestRestoredLedgerProvesNoAbsence(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRestoredLedgerBringsNothingForward: since the copy was made, a key may have left and come back, or been in use again.
+func TestRestoredLedgerBringsNothingForward(t *testing.T) {
+	for origin, want := range map[string]string{"intact": "active, ready, retired", "restored": "active, published, retired"} {
+		t.Run(origin, func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				s.put("/certs", "mail", mailLeaf("first"))
+				s.start(config())
+				s.after(time.Hour)
+				s.put("/certs", "mail", mailLeaf("second"))
+				s.put("/next", "mail", mailLeaf("third"))
+				s.after(40 * time.Hour)
+				s.p.Stop()
+				s.p = nil
+				s.tree.unrun()
+				if origin == "restored" {
+					s.disk.origin = restored
+				}
+				s.start(config())
+				if got := s.sorted(mail); got != want {
+					t.Errorf("states %s, want %s", got, want)
+				}
+				// 48 hours of grace, counted from the restart where the ledger is older than what has been served.
+				s.after(12 * time.Hour)
+				if got, kept := s.sorted(mail), origin == "restored"; strings.Contains(got, "retired") != kept {
+					t.Errorf("states %s after the grace of before, want the retired key kept: %t", got, kept)
+				}
+			})
+		})
+	}
+}
+
+// sorted gives the states without regard to the order of the digests.
+func (s *stage) sorted(name string) string {
+	states := strings.Split(s.states(name), ", ")
+	slices.Sort(states)
+	return strings.Join(states, ", ")
 }

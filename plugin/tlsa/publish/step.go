@@ -114,6 +114,7 @@ func (p *Publisher) recorded(err error) bool {
 	case err == nil && p.backoff > 0:
 		p.backoff = 0
 		p.problems.set("", nil)
+		p.report()
 		return true
 	case err == nil:
 		return true
@@ -122,6 +123,7 @@ func (p *Publisher) recorded(err error) bool {
 	if p.backoff == 0 {
 		p.problems.set("", []rollover.Problem{{Reason: LedgerFailing, Text: fmt.Sprintf("%v; new records are published all the same, "+
 			"but nothing becomes Ready and nothing is removed until the ledger can be written: free space or mend the file's directory", err)}})
+		p.report()
 	}
 	p.backoff = min(max(2*p.backoff, retryFirst), retryMost)
 	p.retry = time.Now().Add(p.backoff)

@@ -289,6 +289,8 @@ func TestSafeIsReadyOrInUse(t *testing.T) {
 		"installed from the beginning": {[]row{{now: at(0), do: put(live, "A"), want: "A active~"}}, "A", true, 0, ""},
 		"ungated":                      {replacedBy(), "B", false, 2 * hour, "without it"},
 		"retired":                      {replacedBy(), "A", true, 0, ""},
+		"retired and about to leave":   {replacedBy(row{now: at(20*hour + 47*hour), want: "A retired, B active"}), "A", false, 0, "leaves DNS in 1h0m0s"},
+		"retired with time to spare":   {replacedBy(row{now: at(20*hour + 46*hour), want: "A retired, B active"}), "A", true, 0, ""},
 		"not published":                {installed(), "B", false, 0, "not published"},
 		"of two combinations one cannot be computed": {
 			[]row{

@@ -18,7 +18,7 @@ type Safety struct {
 }
 
 // Safe judges a certificate or bare key at the owner: all of its associations must be Ready, or in use already without
-// anything wrong with that. associate computes them, as dane.Material.Association does.
+// anything wrong with that; and stay for as long as hold if nobody notices the installation. associate computes them, as dane.Material.Association does.
 func (t *Timeline) Safe(associate func(dane.Combination) (dane.Association, error), p Policy, now Stamp) Safety {
 	d := decider{t: *t, p: p, now: now}
 	for _, k := range t.Keys {
@@ -66,8 +66,33 @@ func (d *decider) safety(a dane.Association) Safety {
 	case d.t.Associations[i].PublishedAt.IsZero():
 		return Safety{Why: fmt.Sprintf("%s is not served yet", a)}
 	case d.gated(a):
+		if left, leaves := d.leaving(a); leaves && left < d.p.holdFor(d.t.largestTTL()) {
+			return Safety{Why: fmt.Sprintf("%s is Retired and leaves DNS in %s, before it could be noticed that it is in use again: "+
+				"put the certificate or its public key into a `next` directory first", a, max(left, 0).Round(time.Second))}
+		}
 		return Safety{Safe: true}
 	}
 	left := max(d.holdLeft(&d.t.Associations[i]), 0)
 	return Safety{Left: left, Why: fmt.Sprintf("%s is published, but a cache may still hold an answer without it", a)}
+}
+
+// leaving is how long the published association a still stays if nothing wants it again; false while something does.
+func (d *decider) leaving(a dane.Association) (left time.Duration, leaves bool) {
+	for _, f := range d.t.Fixed {
+		if f.Association == a {
+			if f.RetiredAt.IsZero() {
+				return 0, false
+			}
+			left, leaves = max(left, f.RetiredAt.Left(d.p.graceFor(f.RetiredTTL), d.now)), true
+		}
+	}
+	for _, k := range d.keys {
+		if slices.Contains(associations(&k.Key, d.t.Combinations), a) {
+			if k.RetiredAt.IsZero() {
+				return 0, false
+			}
+			left, leaves = max(left, d.graceLeft(&k.Key)), true
+		}
+	}
+	return left, leaves
 }

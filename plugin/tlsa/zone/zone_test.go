@@ -164,7 +164,7 @@ func TestQueriesSeeOldOrNewNeverAMix(t *testing.T) {
 }
 
 func BenchmarkLookup(b *testing.B) {
-	for _, owners := range []int{1000, 1000000} {
+	for _, owners := range []int{1000, 10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprint(owners), func(b *testing.B) {
 			var table Table
 			w := NewWriter(&table)
@@ -185,5 +185,23 @@ func BenchmarkLookup(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestWhatAQueryReadsIsNeverChanged: a query may hold a shard for as long as it likes, without a lock.
+func TestWhatAQueryReadsIsNeverChanged(t *testing.T) {
+	const owner = "_25._tcp.mail.example.org."
+	table := &Table{}
+	w := NewWriter(table)
+	w.Set(owner, "mail.example.org.", "example.org.", &Set{})
+	w.Flush()
+	held := table.shards[shard(owner)].Load()
+	w.Set(owner, "mail.example.org.", "example.org.", &Set{Unknown: true})
+	w.Flush()
+	if e := (*held)[owner]; e.Set.Unknown {
+		t.Error("a flush has changed the shard that a query had read")
+	}
+	if e, _ := table.Lookup(owner); !e.Set.Unknown {
+		t.Error("a flush shows nothing")
 	}
 }

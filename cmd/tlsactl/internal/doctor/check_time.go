@@ -77,7 +77,7 @@ func (f *facts) checkRenewals() (found []Finding) {
 	f.each(func(b *block, n name, t taken, _ *dane.Certificate) {
 		c := f.clientOf(t.lineage)
 		switch {
-		case len(b.Next) > 0 || c.staged:
+		case len(b.Next) > 0:
 		case c.setUp == "":
 			found = append(found, Finding{
 				Code: "renewal-unknown", Severity: Hint, Place: b.Position.String(),

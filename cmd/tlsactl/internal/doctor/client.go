@@ -23,8 +23,6 @@ type client struct {
 	lead func(life time.Duration) time.Duration
 	// because says where lead is from.
 	because string
-	// staged: a next key waits beside the installed one.
-	staged bool
 	// setUp says how to keep the key, and how to stage the next one.
 	setUp string
 }
@@ -69,8 +67,8 @@ func certbot(l *lineage) *client {
 	if kept, known := history(filepath.Dir(filepath.Join(l.Dir, to)), numbered); known && set["reuse_key"] == "" {
 		c.keeps = kept
 	}
-	c.setUp = "write `reuse_key = True` into [renewalparams] of " + conf + ", or stage renewals: certbot reconfigure --cert-name " + l.Name +
-		" --deploy-hook 'tlsactl hook certbot --next /var/lib/dane-next', and `next /var/lib/dane-next` into tlsa"
+	c.setUp = "write `reuse_key = True` into [renewalparams] of " + conf + ", or, to stage renewals, `renew_hook = " + hook("certbot") +
+		"` there, and `next /var/lib/dane/next` into tlsa (contrib/tutorials)"
 	return c
 }
 
@@ -89,6 +87,11 @@ func fixedLead(c *client, text, because string) {
 	}
 }
 
+// hook is the command for the hook of a client.
+func hook(name string) string {
+	return "tlsactl hook " + name + " --next /var/lib/dane/next --certs /var/lib/dane/certs --install /etc/postfix/tls"
+}
+
 // dehydrated: cert.pem is a link to cert-TIMESTAMP.pem beside it.
 func dehydrated(l *lineage) *client {
 	to, err := os.Readlink(filepath.Join(l.Dir, "cert.pem"))
@@ -103,10 +106,9 @@ func dehydrated(l *lineage) *client {
 	}
 	c := &client{
 		name: "dehydrated", because: "RENEW_DAYS is " + strconv.Itoa(days), keeps: set["PRIVATE_KEY_RENEW"] == "no",
-		lead:   func(life time.Duration) time.Duration { return min(time.Duration(days)*day, life) },
-		staged: exists(filepath.Join(l.Dir, "privkey.roll.pem")),
-		setUp: "write PRIVATE_KEY_RENEW=\"no\" into " + conf + ", or PRIVATE_KEY_ROLLOVER=\"yes\" and a hook with " +
-			"`tlsactl hook dehydrated --next /var/lib/dane-next`, and `next /var/lib/dane-next` into tlsa",
+		lead: func(life time.Duration) time.Duration { return min(time.Duration(days)*day, life) },
+		setUp: "write PRIVATE_KEY_RENEW=\"no\" into " + conf + ", or, to stage renewals, PRIVATE_KEY_ROLLOVER=\"yes\" and as HOOK a script of `" +
+			hook("dehydrated") + " \"$@\"`, and `next /var/lib/dane/next` into tlsa (contrib/tutorials)",
 	}
 	if kept, known := history(l.Dir, dated); known && set["PRIVATE_KEY_RENEW"] == "" {
 		c.keeps = kept
@@ -125,11 +127,8 @@ func acmeSh(l *lineage) *client {
 	}
 	c := &client{
 		name: "acme.sh", lead: third, because: "assuming " + thirdBecause, keeps: set["Le_ForceNewDomainKey"] != "1",
-		setUp: "renew without --always-force-new-domain-key, or add `tlsactl hook acme.sh --next /var/lib/dane-next` as --renew-hook, " +
-			"and `next /var/lib/dane-next` into tlsa",
-	}
-	if info, err := os.Stat(filepath.Join(l.Dir, stem+".key.next")); err == nil {
-		c.staged = info.Size() > 1
+		setUp: "renew without --always-force-new-domain-key, or, to stage renewals, acme.sh --install-cert -d " + stem + ecc(l.Dir) +
+			" --reloadcmd '" + hook("acme.sh") + "', and `next /var/lib/dane/next` into tlsa (contrib/tutorials)",
 	}
 	if next, err := strconv.ParseInt(set["Le_NextRenewTime"], 10, 64); err == nil && len(l.certificates) > 0 {
 		if lead := l.certificates[0].NotAfter.Sub(time.Unix(next, 0)); lead > 0 {
@@ -139,6 +138,14 @@ func acmeSh(l *lineage) *client {
 	return c
 }
 
+// ecc is the flag by which acme.sh tells an ECDSA lineage.
+func ecc(dir string) string {
+	if strings.HasSuffix(dir, "_ecc") {
+		return " --ecc"
+	}
+	return ""
+}
+
 // lego: ID.json beside ID.crt and ID.issuer.crt.
 func lego(l *lineage) *client {
 	for path := range l.Files {
@@ -146,8 +153,8 @@ func lego(l *lineage) *client {
 		if (crt || stem != path) && exists(stem+".json") && exists(stem+".issuer.crt") {
 			return &client{
 				name: "lego", lead: third, because: thirdBecause,
-				setUp: "renew with --reuse-key, or with --renew-hook 'tlsactl hook lego --next /var/lib/dane-next', " +
-					"and `next /var/lib/dane-next` into tlsa",
+				setUp: "renew with --reuse-key, or, to stage renewals, with --renew-hook '" + hook("lego") +
+					"' (lego 5: --deploy-hook), and `next /var/lib/dane/next` into tlsa (contrib/tutorials)",
 			}
 		}
 	}

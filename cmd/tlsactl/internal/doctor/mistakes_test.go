@@ -156,6 +156,19 @@ var renewalMistakes = map[string]mistake{
 		w.link("cert-1700000001.pem", "dehydrated/certs/mail.example.org/cert.pem")
 		w.swap("certs  certs\n        next   next", "certs  dehydrated/certs")
 	}, "unstaged-renewal", `PRIVATE_KEY_ROLLOVER="yes"`},
+	// The plugin decodes no private key, so a next one beside the installed one announces nothing by itself.
+	"dehydrated with a next key and nothing that publishes it": {func(w *world) {
+		w.chain("dehydrated/certs/mail.example.org/cert-1700000001.pem", issued{})
+		w.link("cert-1700000001.pem", "dehydrated/certs/mail.example.org/cert.pem")
+		w.privateKey("dehydrated/certs/mail.example.org/privkey.roll.pem", 0o600)
+		w.swap("certs  certs\n        next   next", "certs  dehydrated/certs")
+	}, "unstaged-renewal", "tlsactl hook dehydrated"},
+	"acme.sh with a next key and nothing that publishes it": {func(w *world) {
+		w.chain("acme/mail.example.org_ecc/fullchain.cer", issued{})
+		w.write("acme/mail.example.org_ecc/mail.example.org.conf", "Le_Domain='mail.example.org'\nLe_ForceNewDomainKey='1'\n")
+		w.privateKey("acme/mail.example.org_ecc/mail.example.org.key.next", 0o600)
+		w.swap("certs  certs\n        next   next", "certs  acme")
+	}, "unstaged-renewal", "-d mail.example.org --ecc --reloadcmd"},
 	"acme.sh with new keys": {func(w *world) {
 		w.chain("acme/mail.example.org_ecc/fullchain.cer", issued{})
 		w.write("acme/mail.example.org_ecc/mail.example.org.conf", "Le_Domain='mail.example.org'\nLe_ForceNewDomainKey='1'\n")

@@ -58,6 +58,28 @@ func (p plan) Withdrawn(owner string, a dane.Association, at time.Time) bool {
 	return owner == "_443._tcp."+host+"." && a.Data == p.data && !at.Before(p.since)
 }
 
+type planAt struct {
+	plan
+	owner string
+}
+
+func (p planAt) Withdrawn(owner string, a dane.Association, _ time.Time) bool {
+	return owner == p.owner && a.Data == p.data
+}
+
+// The DNS server that has the records knows them by the name that the alias leads to.
+func TestAForecastIsAskedBehindAnAlias(t *testing.T) {
+	const target = "x._dane." + host + "."
+	f := planAt{plan{data: dataOf("leaf")}, target}
+	rrs := []string{"_443._tcp." + host + ". CNAME " + target, target + " TLSA " + rdata(t, "3 1 1 leaf")}
+	if r := at(t, now, nil, "leaf int", rrs...); r.Outcome != Match {
+		t.Errorf("without a forecast: %s", describe(r))
+	}
+	if r := at(t, now, f, "leaf int", rrs...); r.Outcome != Mismatch {
+		t.Errorf("with one: %s", describe(r))
+	}
+}
+
 func TestAForecastTakesRecordsAway(t *testing.T) {
 	f := plan{dataOf("leaf"), now.Add(time.Hour)}
 	rrs := []string{"_443._tcp." + host + ". TLSA " + rdata(t, "3 1 1 leaf"), "_443._tcp." + host + ". TLSA " + rdata(t, "3 1 1 next")}

@@ -253,7 +253,7 @@ func (c *checker) records(ctx context.Context, p *place, candidates []string) {
 // sift takes the records of an answer as of the moment that is asked about.
 func (c *checker) sift(p *place, a Answer) {
 	p.Records = sift(a.Records, p.smtp, func(x dane.Association) bool {
-		return c.Forecast != nil && c.Forecast.Withdrawn(dns.Fqdn(p.Owner), x, c.At)
+		return c.Forecast != nil && c.Forecast.Withdrawn(a.Name, x, c.At)
 	})
 	if a.Aliased {
 		p.note("RFC 7671 7", "the records are at %s, an alias", text(a.Name))

@@ -1,0 +1,176 @@
+package certdir
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// Where there are very many files, most sweeps are light: a directory that is as it was at its last whole visit, with those
+// that its links lead through, has the same names and links, so it need not be read again. Only a file that is written to in
+// place leaves no trace in a directory. Events tell of that; in case they do not, each file is looked at in every fourth
+// sweep, and in each where there are no events. A watch can be lost in silence (W8): all are asserted in the whole visit that
+// each directory has once in 32 sweeps.
+const (
+	manyFiles  = 100_000 // with fewer, every sweep is whole
+	filesEvery = 4
+	wholeEvery = 32
+	// rested is how old the times of a directory must be to tell of every later change: FAT counts in steps of two seconds.
+	rested = 3 * time.Second
+)
+
+// A receipt is what a whole visit of a directory found, where it found nothing to tell of.
+type receipt struct {
+	info           // of the directory
+	above   string // the directory it was found in, without links
+	entries int    // the names in it
+	files   int    // those of them that were looked at
+	owners  []uint32
+	subs    []*dir // in their order, which decides what problems are told first
+	note    *rollover.Problem
+	around  []*place // the directories of links and of what they lead to
+	watches []*watch
+}
+
+// lighten decides whether a sweep is light.
+func (s *scan) lighten() {
+	before := s.w.mounts
+	s.isMount("/")
+	s.w.mounts = s.mounts
+	s.light = !s.atOnce && s.w.files >= s.w.many && len(s.mounts) > 0 && maps.Equal(before, s.mounts)
+	s.every = 1
+	if s.judges && s.w.watches.full == nil {
+		s.every = filesEvery
+	}
+	s.w.sweeps++
+}
+
+// pass notes a directory that links of the directory that is visited lead through or into.
+func (r *receipt) pass(p *place, e *watch) {
+	if r == nil || slices.ContainsFunc(r.around, func(o *place) bool { return o.real == p.real }) {
+		return
+	}
+	r.around = append(r.around, p)
+	r.watched(e)
+}
+
+func (r *receipt) watched(e *watch) {
+	if r != nil && e != nil && !slices.Contains(r.watches, e) {
+		r.watches = append(r.watches, e)
+	}
+}
+
+// issue keeps the receipt of a whole visit, or none if there is anything odd about the directory or its files.
+func (s *scan) issue(d *dir, r *receipt, list []status) {
+	if d.root.survey == nil || d.only != nil || d.root.remote || d.root.survey.remote || !s.isAtRest(d, r) {
+		return
+	}
+	for i := range list {
+		st := &list[i]
+		if st.bad != nil || st.gone || st.lost || st.dev != d.id.dev || s.isMount(st.real) {
+			return
+		}
+		if !slices.Contains(r.owners, st.uid) {
+			r.owners = append(r.owners, st.uid)
+		}
+	}
+	for _, sub := range d.subs {
+		if sub.epoch != s.epoch {
+			return
+		}
+	}
+	r.files = len(list)
+	if d.parent != nil {
+		r.above = d.parent.real
+	}
+	r.subs, r.around, r.owners, r.watches = slices.Clip(r.subs), slices.Clip(r.around), slices.Clip(r.owners), slices.Clip(r.watches)
+	d.receipt = r
+}
+
+// isAtRest tells whether whatever happens to a directory from now on will show in its times, and nothing is going on there.
+func (s *scan) isAtRest(d *dir, r *receipt) bool {
+	before := s.now.Add(-s.w.rested).UnixNano()
+	old := func(i info) bool { return i.mtime < before && i.ctime < before }
+	if !old(r.info) || r.nameless {
+		return false
+	}
+	for _, p := range r.around {
+		if !old(p.info) || p.nameless || p.open {
+			return false
+		}
+	}
+	for _, l := range d.lineages {
+		if l.shadow || l.news != nil || !l.short.IsZero() || s.w.marks.of[l] != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// accept makes a visit short if the receipt of the last whole one still holds.
+func (s *scan) accept(d *dir) bool {
+	r := d.receipt
+	if !s.light || r == nil || (d.turn+s.w.sweeps)%wholeEvery == 0 || !s.holds(d, r) {
+		return false
+	}
+	for _, e := range r.watches {
+		e.epoch = s.epoch
+	}
+	for _, uid := range r.owners {
+		d.root.own(uid)
+	}
+	if r.note != nil {
+		d.root.note(r.note)
+	}
+	d.root.survey.entries += r.entries
+	s.files += r.files
+	return true
+}
+
+// holds tells whether a directory and what its links lead to are as they were.
+func (s *scan) holds(d *dir, r *receipt) bool {
+	if d.root.survey == nil || d.root.survey.remote || !s.isStill(d, r) {
+		return false
+	}
+	for _, e := range r.watches {
+		if s.w.watches.byID[e.inode] != e {
+			return false
+		}
+	}
+	for _, p := range r.around {
+		if now, err := s.w.disk.lstat(p.real); err != nil || now != p.info {
+			return false
+		}
+	}
+	for _, l := range d.lineages {
+		if l.shadow || s.w.marks.of[l] != nil || (d.turn+s.w.sweeps)%s.every == 0 && !s.areStill(l) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *scan) isStill(d *dir, r *receipt) bool {
+	if d.parent == nil || len(d.hops) > 0 {
+		t := s.enter(d)
+		return t.err == nil && s.bar(d, t) == nil && t.info == r.info
+	}
+	now, err := s.w.disk.lstat(d.real)
+	return err == nil && now == r.info && r.above == d.parent.real
+}
+
+// areStill looks at the files of a lineage by the paths to which their links led. Those of private keys do not matter.
+func (s *scan) areStill(l *lineage) bool {
+	for i := range l.files {
+		f := &l.files[i]
+		if f.role == roleKey {
+			continue
+		}
+		if now, err := s.w.disk.lstat(f.real); err != nil || now != f.info {
+			return false
+		}
+	}
+	return true
+}

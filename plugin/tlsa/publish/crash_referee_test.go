@@ -1,0 +1,261 @@
+//go:build referee && linux && amd64
+
+package publish
+
+import (
+	"bytes"
+	"encoding/gob"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
+)
+
+// envNumber gives the number of an environment variable, which the soak sets.
+func envNumber(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// fastDir is a directory in memory where there is one: what counts is which calls are made, not that a disk is waited for.
+func fastDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "tlsa") //nolint:usetesting // not the directory of other tests
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// A cutter cuts the power in states that it draws, and counts how they end.
+type cutter struct {
+	t      *testing.T
+	r      *rand.Rand
+	dir    string
+	disk   *platter
+	owed   *promise
+	seen   map[[32]byte]bool
+	states int
+	ends   map[ledger.Origin]int
+	bad    int
+	points int // where something was told
+	said   bytes.Buffer
+	notes  *gob.Decoder
+
+	files   map[string][]byte // at the start of a life
+	origins []ledger.Origin   // before something is told; nil: those of a new ledger
+	copied  []byte            // the ledger of which all is owed from the start
+}
+
+// owes makes what a copy of the ledger holds owed.
+func (c *cutter) owes() {
+	c.t.Helper()
+	path := filepath.Join(c.t.TempDir(), "tlsa.ledger")
+	if err := os.WriteFile(path, c.copied, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	s, err := ledger.Open(path)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	blocks, err := s.Blocks()
+	if err != nil || len(blocks) == 0 {
+		c.t.Fatal(blocks, err)
+	}
+	for _, block := range blocks {
+		all, err := s.Load(block)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for owner, tl := range all {
+			c.owed.records[ownerOf{block, owner}] = []string{c.owed.enter(recordNote{Timeline: *tl})}
+		}
+	}
+	if err := s.Close(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// cut tries every luck of the moment, and of the drawn ones as many as are said.
+func (c *cutter) cut(where string, drawn int) {
+	c.t.Helper()
+	c.cutOf(where, c.disk.lucks(c.r, drawn))
+}
+
+func (c *cutter) cutOf(where string, lucks []luck) {
+	c.t.Helper()
+	for i, l := range lucks {
+		files := c.disk.state(l)
+		if d := c.owed.digest(files, c.points); c.seen[d] {
+			continue
+		} else {
+			c.seen[d] = true
+		}
+		c.states++
+		v, err := c.owed.recoverFrom(c.dir, files, c.states%4 == 0)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.ends[v.origin]++
+		if len(v.faults) > 0 && c.bad < 20 {
+			c.bad++
+			c.t.Errorf("%s, luck %d: %q", where, i, v.faults)
+		}
+	}
+}
+
+// follow is what a tracer sees: it keeps the disk and the promise, of each life its own.
+func (c *cutter) follow(call *fileCall) *note {
+	c.t.Helper()
+	if call.name != "mark" {
+		if err := c.disk.take(call); err != nil {
+			c.t.Fatal(err)
+		}
+		return nil
+	}
+	c.said.Write(call.data)
+	n := &note{}
+	if err := c.notes.Decode(n); err != nil {
+		c.t.Fatal(err)
+	}
+	c.points++
+	if n.Kind == "life" {
+		c.disk, c.owed = newPlatter(c.files), newPromise()
+		if c.origins != nil {
+			c.owed.origins = c.origins
+		}
+		if c.copied != nil {
+			c.owes()
+		}
+	}
+	c.owed.take(n)
+	return n
+}
+
+func newCutter(t *testing.T, seed uint64) *cutter {
+	t.Helper()
+	c := &cutter{
+		t: t, r: rand.New(rand.NewPCG(seed, 3)), dir: fastDir(t), disk: newPlatter(nil), owed: newPromise(),
+		seen: map[[32]byte]bool{}, ends: map[ledger.Origin]int{},
+	}
+	c.notes = gob.NewDecoder(&c.said)
+	return c
+}
+
+// cutAll runs a child, and cuts the power after each of its calls.
+func (c *cutter) cutAll(role, dir string, seed int) {
+	c.t.Helper()
+	calls := 0
+	var now string
+	tr := &tracer{dir: dir, seen: func(call *fileCall) {
+		if n := c.follow(call); n != nil {
+			now = n.Kind
+			return
+		}
+		calls++
+		c.cut(fmt.Sprintf("%s, seed %d, call %d (%s %s) after %s", role, seed, calls, call.name, call.file, now), 2)
+	}}
+	if err := tr.runChild(c.t, role, fmt.Sprint("CRASH_SEED=", seed)); err != nil {
+		c.t.Fatal(err)
+	}
+	if c.states < 100 || !c.owed.told {
+		c.t.Errorf("%s, seed %d: only %d states", role, seed, c.states)
+	}
+	c.t.Logf("%s, seed %d: %d calls, %d states: %v", role, seed, calls, c.states, c.ends)
+}
+
+// child does what a role says in a process of its own; false: this is the test itself.
+func child(t *testing.T) bool {
+	t.Helper()
+	role, dir, seed := os.Getenv(childRole), os.Getenv(childDir), uint64(envNumber(t, "CRASH_SEED", 1))
+	if role == "" {
+		return false
+	}
+	if err := filterCalls(); err != nil {
+		t.Fatal(err)
+	}
+	marks := newMarker()
+	switch role {
+	case "live":
+		live(t, marks, dir, 0, seed, true)
+	case "lives":
+		for n := range envNumber(t, "CRASH_LIVES", 1) {
+			clearDir(t, dir)
+			live(t, marks, dir, n, seed, false)
+		}
+	default:
+		revive(t, marks, dir, seed)
+	}
+	return true
+}
+
+// The power is cut after every write, sync and rename of a life, and of a start that finds its file damaged or missing.
+func TestPowerCutAnywhereLosesNothing(t *testing.T) {
+	if child(t) {
+		return
+	}
+	seed, want := envNumber(t, "CRASH_SEED", 1), envNumber(t, "CRASH_STATES", 2000)
+	states := 0
+	for ; states < want; seed++ {
+		c := newCutter(t, uint64(seed))
+		dir := fastDir(t)
+		c.cutAll("live", dir, seed)
+		states += c.states
+		for role, d := range map[string]damage{
+			"main file damaged": {main: true}, "main file missing": {missing: true}, "both files damaged": {main: true, copied: true},
+		} {
+			states += d.cutAll(t, role, dir, seed)
+		}
+	}
+	t.Logf("%d crash states", states)
+}
+
+// damage is what a start finds.
+type damage struct{ main, missing, copied bool }
+
+// cutAll lets a server start with the files that a life left behind, damaged.
+func (d damage) cutAll(t *testing.T, role, from string, seed int) int {
+	t.Helper()
+	c := newCutter(t, uint64(seed))
+	files := map[string][]byte{}
+	for name, bad := range map[string]bool{"tlsa.ledger": d.main, "tlsa.ledger.bak": d.copied} {
+		data, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files[name] = data; bad {
+			data[os.Getpagesize()+40] ^= 1 // in the second meta page
+		}
+	}
+	origins := []ledger.Origin{ledger.Restored, ledger.Intact}
+	if d.copied {
+		origins = []ledger.Origin{ledger.Lost, ledger.Fresh, ledger.Intact}
+	} else {
+		c.copied = files["tlsa.ledger.bak"]
+	}
+	if d.missing {
+		delete(files, "tlsa.ledger")
+	}
+	dir := fastDir(t)
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.files, c.origins = files, origins
+	c.cutAll(role, dir, seed)
+	return c.states
+}
