@@ -103,7 +103,7 @@ func (n *node) act() {
 	}
 	t := n.base()
 	d := Decide(t, n.observe(t), n.p, n.now())
-	d.Changed = d.Changed || n.adopted || len(n.unrecorded) > 0
+	d.Changed = d.Changed || n.adopted || n.failed
 	n.settle(d)
 	n.serve()
 	if n.up {
@@ -115,7 +115,10 @@ func (n *node) act() {
 func (n *node) base() Timeline {
 	t := n.timeline
 	if len(n.unrecorded) > 0 {
-		t.Keys, t.NoneSince = slices.Concat(t.Keys, n.unrecorded), Stamp{}
+		t.Keys = slices.Concat(t.Keys, n.unrecorded)
+	}
+	if len(n.unrecorded) > 0 || len(n.shown) > 0 && len(t.Associations) == 0 {
+		t.NoneSince = Stamp{}
 	}
 	return t
 }
@@ -154,8 +157,8 @@ func (n *node) commit(t Timeline) bool {
 		n.recorded = t.Clone()
 		n.beat = n.service
 	}
-	if n.fails == lies {
-		n.mark(t.Keys)
+	if n.fails != refuses {
+		n.remark(t.Keys)
 	}
 	return n.fails == works
 }
