@@ -55,8 +55,13 @@ func (p *Publisher) inherit() bool {
 		before.locked(func() {
 			for from := range before.failed {
 				failing = true
-				if o := p.heir(before.block, from.Name); o != nil {
-					o.timeline, o.adopted, o.unrecorded = from.timeline.Clone(), true, slices.Clone(from.unrecorded)
+				o := p.heir(before.block, from.Name)
+				if o == nil {
+					continue
+				}
+				o.timeline, o.adopted, o.unrecorded = from.timeline.Clone(), true, slices.Clone(from.unrecorded)
+				if before.block != p.block {
+					p.adopted = append(p.adopted, o.Name)
 				}
 			}
 		})
