@@ -19,6 +19,7 @@ type disk struct {
 	opened    time.Time
 	skew      time.Duration // by which the wall clock was stepped
 	full      bool          // commits fail
+	lying     bool          // commits are written, and fail
 	dead      bool          // commits do nothing
 	part      uint32        // of a serial
 	commits   int
@@ -32,6 +33,13 @@ func (d *disk) fill(full bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.full = full
+}
+
+// lie makes every commit fail although it is written, or work again.
+func (d *disk) lie(lying bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lying = lying
 }
 
 func newDisk() *disk {
@@ -146,6 +154,9 @@ func (d *disk) CommitSerial(block string, changes map[string]*rollover.Timeline,
 	}
 	if len(d.timelines[block]) == 0 {
 		delete(d.timelines, block)
+	}
+	if d.lying {
+		return errFull
 	}
 	return nil
 }

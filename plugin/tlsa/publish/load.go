@@ -32,10 +32,7 @@ func (p *Publisher) load() error {
 	if err := p.adopt(); err != nil {
 		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
 	}
-	failing := false // the publisher before shows what it could not record
-	for _, before := range p.before {
-		before.locked(func() { failing = failing || len(before.failed) > 0 })
-	}
+	failing := p.inherit()
 	for _, o := range p.owners {
 		if failing {
 			o.timeline.NoneSince = rollover.Stamp{}
@@ -48,6 +45,28 @@ func (p *Publisher) load() error {
 	}
 	p.withdrawn = timelines
 	return nil
+}
+
+// inherit takes over what the publishers before show and could not record, and tells whether there is any: of that the ledger
+// knows less than they, or more that was never shown.
+func (p *Publisher) inherit() bool {
+	failing := false
+	for _, before := range p.before {
+		before.locked(func() {
+			for from := range before.failed {
+				failing = true
+				o := p.heir(before.block, from.Name)
+				if o == nil {
+					continue
+				}
+				o.timeline, o.adopted, o.unrecorded = from.timeline.Clone(), true, slices.Clone(from.unrecorded)
+				if before.block != p.block {
+					p.adopted = append(p.adopted, o.Name)
+				}
+			}
+		})
+	}
+	return failing
 }
 
 // adopt takes the timelines of owners from the other blocks of the ledger, because the zones of the directive have changed:

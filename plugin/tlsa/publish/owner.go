@@ -46,7 +46,10 @@ func (o *owner) served() bool { return o.view.Cut == "" && !o.signed }
 func (o *owner) base() rollover.Timeline {
 	t := o.timeline
 	if len(o.unrecorded) > 0 {
-		t.Keys, t.NoneSince = slices.Concat(t.Keys, o.unrecorded), rollover.Stamp{}
+		t.Keys = slices.Concat(t.Keys, o.unrecorded)
+	}
+	if len(o.unrecorded) > 0 || len(o.shown) > 0 && len(t.Associations) == 0 { // a pin may be all that is shown
+		t.NoneSince = rollover.Stamp{}
 	}
 	return t
 }

@@ -28,6 +28,11 @@ func (p *Publisher) safety(owners []*owner, of func(*owner) associate, now rollo
 		if o.served() {
 			v = o.timeline.Safe(of(o), o.policy, now)
 		}
+		if _, failed := p.failed[o]; failed && v.Safe { // nor may what cannot be recorded yet make it unsafe
+			t := o.base()
+			d := rollover.Decide(t, p.atlas.observe(o, t), o.policy, now)
+			v = d.Timeline.Safe(of(o), o.policy, now)
+		}
 		if !v.Safe && (s.Safe || worst.Left > 0 && (v.Left == 0 || v.Left > worst.Left)) {
 			s.Safe, s.HeldBy, s.Why, worst = false, o.Name, v.Why, v
 		}

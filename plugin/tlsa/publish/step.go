@@ -28,7 +28,8 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 	for o := range touched {
 		t := o.base()
 		d := rollover.Decide(t, p.atlas.observe(o, t), o.policy, now)
-		d.Changed = d.Changed || o.adopted || len(o.unrecorded) > 0
+		_, failed := p.failed[o] // a commit that failed may have been written all the same
+		d.Changed = d.Changed || o.adopted || failed
 		decisions[o] = d
 	}
 	p.settle(decisions)

@@ -22,6 +22,12 @@ func TestStagedKeyStaysWhileItMayBeInstalledUnseen(t *testing.T) {
 			row{now: at(23 * hour), do: all(put(live), gone(staged, 3)), want: "A active, B ready | source-missing"},
 			row{now: at(24 * hour), do: put(live, "B"), want: "A retired, B active"},
 		),
+		"the root of installed certificates has vanished": installed(
+			row{now: at(20 * hour), do: put(staged, "B"), want: "A active, B published"},
+			row{now: at(23 * hour), do: all(vanishesWithItsRoot(live, 3), gone(staged, 3)), want: "A active, B ready | removals-frozen, source-missing"},
+			row{now: at(200 * hour), want: "A active, B ready | removals-frozen, source-missing"},
+			row{now: at(201 * hour), do: put(live, "B"), want: "A retired, B active"},
+		),
 		"the root of installed certificates cannot be read, and none was known": {
 			{now: at(0), do: put(staged, "B"), want: "B published"},
 			{now: at(1), do: put("next/mail/other.pem", "C"), want: "B published, C published"},

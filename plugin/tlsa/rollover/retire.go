@@ -83,8 +83,8 @@ func (d *decider) evidence(k *key) (string, bool) {
 	return gone, true
 }
 
-// mayBeInstalled tells whether a key that is staged no more may stand in an installed file which nobody can read now: whoever
-// installs a key takes it out of `next` (rule 4).
+// mayBeInstalled tells whether a key that is staged no more may stand in an installed file which nobody can read now, or
+// which vanished together with its root: whoever installs a key takes it out of `next` (rule 4).
 func (d *decider) mayBeInstalled(k *key) bool {
 	if !slices.ContainsFunc(k.Places, func(p Place) bool { return !p.Withdrawn }) {
 		return false
@@ -95,7 +95,8 @@ func (d *decider) mayBeInstalled(k *key) bool {
 	}
 	for _, other := range d.keys {
 		for _, p := range other.Places {
-			if !p.Staged && !p.Withdrawn && other.RetiredAt.IsZero() && d.o.state(p).unread() {
+			f := d.o.state(p)
+			if !p.Staged && !p.Withdrawn && other.RetiredAt.IsZero() && (f.unread() || f.Gone > 0 && (f.Lost || other.Frozen)) {
 				where = fmt.Sprintf("%q", p.File)
 			}
 		}
@@ -103,8 +104,8 @@ func (d *decider) mayBeInstalled(k *key) bool {
 	if where == "" {
 		return false
 	}
-	d.problem(SourceMissing, fmt.Sprintf("the key of %s is staged no more, and %s, where it may be installed, cannot be "+
-		"read or trusted; its record stays", k.name(), where))
+	d.problem(SourceMissing, fmt.Sprintf("the key of %s is staged no more, and %s, where it may be installed, is missing, "+
+		"or cannot be read or trusted; its record stays", k.name(), where))
 	return true
 }
 

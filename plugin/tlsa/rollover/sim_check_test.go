@@ -112,6 +112,16 @@ func (n *node) mark(keys []Key) {
 	}
 }
 
+// remark notes what is written: what could not be recorded at once is retired anew, with the TTL of that moment.
+func (n *node) remark(keys []Key) {
+	for _, k := range n.timeline.Keys {
+		if k.RetiredAt.IsZero() {
+			delete(n.marks, certOf(k.Material))
+		}
+	}
+	n.mark(keys)
+}
+
 func certOf(m dane.Material) *cert { return keys().byMaterial[m] }
 
 // checkEvidence is the other half of I3: no file that may be installed holds what is retired.

@@ -103,7 +103,7 @@ func (n *node) act() {
 	}
 	t := n.base()
 	d := Decide(t, n.observe(t), n.p, n.now())
-	d.Changed = d.Changed || n.adopted || len(n.unrecorded) > 0
+	d.Changed = d.Changed || n.adopted || n.failed
 	n.settle(d)
 	n.serve()
 	if n.up {
@@ -115,7 +115,10 @@ func (n *node) act() {
 func (n *node) base() Timeline {
 	t := n.timeline
 	if len(n.unrecorded) > 0 {
-		t.Keys, t.NoneSince = slices.Concat(t.Keys, n.unrecorded), Stamp{}
+		t.Keys = slices.Concat(t.Keys, n.unrecorded)
+	}
+	if len(n.unrecorded) > 0 || len(n.shown) > 0 && len(t.Associations) == 0 {
+		t.NoneSince = Stamp{}
 	}
 	return t
 }
@@ -154,8 +157,8 @@ func (n *node) commit(t Timeline) bool {
 		n.recorded = t.Clone()
 		n.beat = n.service
 	}
-	if n.fails == lies {
-		n.mark(t.Keys)
+	if n.fails != refuses {
+		n.remark(t.Keys)
 	}
 	return n.fails == works
 }
@@ -313,17 +316,23 @@ func (n *node) load() {
 	}
 	n.shown = n.timeline.RRset()
 	n.serving = false
+	known := n.places()
+	for path, f := range n.files {
+		if f.seen = known[path]; path[0] == 'c' && !f.gone {
+			n.clear(f)
+		}
+	}
+}
+
+// places are the files that the recorded timeline knows.
+func (n *node) places() map[string]bool {
 	known := map[string]bool{}
 	for _, k := range n.timeline.Keys {
 		for _, p := range k.Places {
 			known[p.File] = true
 		}
 	}
-	for path, f := range n.files {
-		if f.seen = known[path]; path[0] == 'c' && !f.gone {
-			n.clear(f)
-		}
-	}
+	return known
 }
 
 // clear makes a file readable that never could be read, as far as the node remembers: of its key it can know nothing.

@@ -114,8 +114,9 @@ func (s *simulation) may(c *cert) bool {
 }
 
 func (n *node) safe(c *cert) bool {
-	return n.up && n.serving && len(n.timeline.Keys)+len(n.timeline.Fixed) > 0 &&
-		n.timeline.Safe(c.material.Association, n.p, n.now()).Safe
+	is := func(t Timeline) bool { return t.Safe(c.material.Association, n.p, n.now()).Safe }
+	return n.up && n.serving && len(n.timeline.Keys)+len(n.timeline.Fixed) > 0 && is(n.timeline) &&
+		(!n.failed || is(Decide(n.base(), n.observe(n.base()), n.p, n.now()).Timeline))
 }
 
 // install puts a key in use. A server may present the one before as long as is promised.
@@ -203,7 +204,11 @@ func (s *simulation) remove(slot int) {
 func (n *node) fault() {
 	s := n.sim
 	paths := slices.Sorted(maps.Keys(n.files))
-	switch s.choose(8, "fault") {
+	what := s.choose(8, "fault")
+	if what < 5 && n.awaitsReturn() {
+		return
+	}
+	switch what {
 	case 0, 1, 2:
 		if len(paths) == 0 {
 			return
@@ -212,7 +217,7 @@ func (n *node) fault() {
 		if f.gone {
 			return
 		}
-		if f.condition == fine && f.seen {
+		if f.condition == fine && f.seen && n.records(f) {
 			f.condition = 1 + s.choose(2, "how")
 			s.reach("unreadable file")
 		} else {
@@ -220,7 +225,7 @@ func (n *node) fault() {
 		}
 		s.tell("node %d: files %v, condition %d", n.name, paths, f.condition)
 	case 3, 4:
-		if n.hidden = (n.hidden + 1 + s.choose(2, "root")) % 3; n.hidden == empty && !n.installed() {
+		if n.hidden = (n.hidden + 1 + s.choose(2, "root")) % 3; n.hidden == empty && (!n.installed() || len(s.pending) > 0) {
 			n.hidden = doubts // a directory that never held anything looks like an unmounted one
 		}
 		s.tell("node %d: root %d", n.name, n.hidden)
@@ -240,7 +245,7 @@ func (n *node) fault() {
 		for i := range 14 {
 			s.made[0] = min(s.made[0]+1, mostMade-1)
 			path := nextPath(0, 10+i)
-			n.files[path] = &file{holds: keys().certs[[3]int{0, s.made[0], 0}]}
+			n.files[path] = &file{path: path, holds: keys().certs[[3]int{0, s.made[0], 0}]}
 			n.files[path].kept = n.files[path].holds
 		}
 		s.reach("more keys than the limit")
@@ -255,6 +260,23 @@ func (n *node) fault() {
 		})
 	}
 	n.act()
+}
+
+// awaitsReturn tells whether a replaced key is in use again which the node has not seen yet: see what is not modelled.
+func (n *node) awaitsReturn() bool {
+	for slot, c := range n.sim.slots {
+		if f := n.files[livePath(slot)]; c != nil && (f == nil || f.holds != c) && slices.ContainsFunc(n.timeline.Keys, func(k Key) bool {
+			return same(k.Material, c.material) && !k.RetiredAt.IsZero()
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// records tells whether the ledger knows that the file holds what it holds, as far as that matters: see what is not modelled.
+func (n *node) records(f *file) bool {
+	return f.path[0] == 'n' || !n.failed && n.places()[f.path]
 }
 
 // installed tells whether the node knows of an installed key.
@@ -325,8 +347,8 @@ func (n *node) outage() {
 	told := n.promises()
 	s.pass([]time.Duration{0, time.Second, time.Minute, hour, 3 * day}[s.choose(5, "outage")])
 	n.origin = intact
-	if ledger := s.choose(8, "ledger"); ledger >= 6 && n.mayLose() {
-		n.origin = restored + ledger - 6
+	if origin := restored + s.choose(8, "ledger") - 6; origin >= restored && n.mayLose() && n.mayForget(origin) {
+		n.origin = origin
 	}
 	swept := s.choose(4, "swept") > 0
 	s.tell("node %d starts with ledger %d, swept %v", n.name, n.origin, swept)
@@ -371,12 +393,24 @@ func (n *node) mayLose() bool {
 		}
 	}
 	n.forget()
-	for _, h := range n.caches {
-		if h.ttl > time.Duration(n.p.TTL)*time.Second {
+	ttl := time.Duration(n.p.TTL) * time.Second
+	return n.hidden == fine && n.ttl <= ttl && !slices.ContainsFunc(n.caches, func(h held) bool { return h.ttl > ttl })
+}
+
+// mayForget tells whether the files and the other ledger tell all that is in use and wanted: see what is not modelled.
+func (n *node) mayForget(origin int) bool {
+	var found Timeline
+	if origin == restored {
+		found = n.copied
+	}
+	for _, c := range n.sim.slots {
+		if c != nil && !slices.ContainsFunc(slices.Collect(maps.Values(n.files)), func(f *file) bool {
+			return f.holds != nil && f.holds.material.Leaf.SPKI == c.material.Leaf.SPKI
+		}) {
 			return false
 		}
 	}
-	return n.hidden == fine
+	return found.WithdrawnAt.IsZero() == n.recorded.WithdrawnAt.IsZero() && len(found.Keys) < maxKeys
 }
 
 // forgive takes out the keys that only the lost ledger knew: the stated exception of I6.
@@ -435,7 +469,7 @@ func (n *node) word() {
 		}
 	case 5:
 		class = "lineage withdrawn"
-		if f := n.files[livePath(s.slot())]; f != nil && f.gone {
+		if f := n.files[livePath(s.slot())]; f != nil && f.gone && !n.presents(place(f.path).Lineage) {
 			t, err = t.WithdrawLineage(o, place(f.path).Lineage)
 		}
 	}
@@ -456,6 +490,14 @@ func (n *node) word() {
 	n.accept(d)
 	n.excused = false
 	n.serve()
+}
+
+// presents tells whether a key of the lineage is in use, perhaps out of another.
+func (n *node) presents(lineage string) bool {
+	return slices.ContainsFunc(n.timeline.Keys, func(k Key) bool {
+		return slices.ContainsFunc(k.Places, func(p Place) bool { return p.Lineage == lineage }) &&
+			slices.ContainsFunc(n.sim.slots[:], func(c *cert) bool { return c != nil && c.material.Leaf.SPKI == k.Material.Leaf.SPKI })
+	})
 }
 
 // knowsAll tells whether all keys in use have arrived: those that were installed while the name was withdrawn too.

@@ -1,6 +1,7 @@
 package rollover
 
 import (
+	"slices"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
@@ -35,7 +36,7 @@ func (n *node) reload() {
 		}
 		p = s.policy(p)
 	case 1:
-		if !n.knowsAll() {
+		if !n.knowsAll() || n.failed && len(n.timeline.Associations) == 0 {
 			return
 		}
 		p.Combinations = simAs()[s.choose(len(simAs()), "as")]
@@ -56,12 +57,14 @@ func (n *node) reload() {
 	s.tell("node %d: reload %+v", n.name, p)
 	n.p = p
 	n.load()
-	if before.failed {
+	if before.failed { // publish.inherit
+		n.timeline, n.adopted, n.unrecorded = before.timeline.Clone(), true, slices.Clone(before.unrecorded)
 		n.timeline.NoneSince = Stamp{}
+		n.shown = n.timeline.RRset()
 	}
 	n.act()
-	if !n.up {
-		n.p = before.p
+	if !n.up { // the next start has the new Corefile
+		n.amend()
 		n.failed = before.failed
 		n.unmodelled()
 		return
@@ -80,6 +83,19 @@ func (n *node) reload() {
 
 // adopt makes the prepared instance the one that serves. The files are read anew.
 func (n *node) adopt() {
+	n.amend()
+	for _, f := range n.files {
+		if f.condition != fine {
+			f.kept = nil
+		}
+	}
+	n.serving = true
+	n.show()
+	n.act()
+}
+
+// amend is what another Corefile says of the world.
+func (n *node) amend() {
 	s := n.sim
 	for i := range n.caches { // secondaries that are late may be later now
 		h := &n.caches[i]
@@ -91,14 +107,6 @@ func (n *node) adopt() {
 		d := &s.leaving[i]
 		d.until = min(d.until, d.replaced+n.p.Grace)
 	}
-	for _, f := range n.files {
-		if f.condition != fine {
-			f.kept = nil
-		}
-	}
-	n.serving = true
-	n.show()
-	n.act()
 }
 
 // giveUp is publish.resume after a start that failed: the ledger is made again what is served.

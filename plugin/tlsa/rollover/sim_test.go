@@ -26,9 +26,16 @@ import (
 // cache has dropped it, and is compared with every key that some server may present, at each instant at which either grows.
 //
 // Not modelled: how `publish` maps certificates to owners and reads files (see its own tests), what the ledger's bytes survive
-// (package ledger), an operator who goes back to a replaced key while a file cannot be read, TLSA records of the zone itself and usages 0 and 2 (property_test.go), a ledger that is lost while a file
-// cannot be read or a larger ttl of before still counts (two faults at once: nobody knows then what was promised), a
-// file of installed keys that could never be read since it is there, or stands below a root that is not mounted, a `propagation` that is lowered before it is true, a crash after the first records of an owner could not be recorded, and an operator who revokes what he presents.
+// (package ledger), TLSA records of the zone itself and usages 0 and 2 (property_test.go). Of the operator it is assumed that
+//   - he goes back to a replaced key only while all files can be read, and they can be until it has been seen (awaitsReturn);
+//   - he does not revoke what he presents (target), nor withdraw the lineage whose key he presents out of another (presents);
+//   - he installs nothing below a root that is not mounted (may), and lowers `propagation` only when it is true (reload).
+//
+// Of faults it is assumed, because nobody knows then what was promised, that
+//   - a ledger is not lost while a file cannot be read or a larger ttl of before still counts (mayLose), nor while no file
+//     holds a key in use; an older copy differs not in whether the name is withdrawn, and leaves room for a key (mayForget);
+//   - first records that could not be recorded are not followed by a crash (unmodelled) or by other combinations (reload);
+//   - a file of installed keys was read and its place recorded before it becomes unreadable (fault, records, clear).
 type simulation struct {
 	choose  func(n int, label string) int // 0 to n-1
 	reach   func(class string)            // counts what was met

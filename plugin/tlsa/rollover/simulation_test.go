@@ -18,6 +18,9 @@ import (
 // mostEvents bounds what happens in one sequence besides what is due by itself.
 const mostEvents = 24
 
+// fewest sequences are lived by a plain `go test`.
+const fewest = 1000
+
 // choices are the generators for choose, by the largest choice.
 var choices = func() (all [mostEvents + 1]*rapid.Generator[int]) {
 	for n := range all {
@@ -26,9 +29,8 @@ var choices = func() (all [mostEvents + 1]*rapid.Generator[int]) {
 	return all
 }()
 
-// simulate runs -rapid.checks sequences.
-func simulate(t *testing.T, careful bool) {
-	t.Parallel()
+// explore runs -rapid.checks random sequences of an operator; rapid shrinks one that fails.
+func explore(t *testing.T, careful bool) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := newSimulation(careful, func(n int, label string) int { return choices[n-1].Draw(rt, label) })
 		if err := s.run(s.choose(mostEvents, "events")); err != nil {
@@ -36,12 +38,6 @@ func simulate(t *testing.T, careful bool) {
 		}
 	})
 }
-
-// TestSimulatedOperatorWhoWaitsKeepsThePromise is I1 to I6.
-func TestSimulatedOperatorWhoWaitsKeepsThePromise(t *testing.T) { simulate(t, true) }
-
-// TestSimulatedOperatorWhoDoesNotWaitLosesNothingEarly is I2 to I6: what he installs is published as soon as it is seen.
-func TestSimulatedOperatorWhoDoesNotWaitLosesNothingEarly(t *testing.T) { simulate(t, false) }
 
 // numbered is the sequence of a number; the operator waits in the even ones.
 func numbered(number uint64) *simulation {
@@ -63,14 +59,21 @@ func number(t *testing.T, variable string, preset uint64) uint64 {
 	return n
 }
 
-// TestNumberedSimulations lives the sequences from SIMULATE_FROM on, SIMULATIONS many, for at most SIMULATE_MINUTES: that is
-// the soak. SIMULATE_ONE tells one of them. It also counts what they reach, because what is never met proves nothing.
+// TestNumberedSimulations is I1 to I6 of an operator who waits, and I2 to I6 of one who does not: what he installs is
+// published as soon as it is seen. It lives the sequences from SIMULATE_FROM on, SIMULATIONS many, for at most
+// SIMULATE_MINUTES; that is the soak too. They are always the same. It also counts what they reach, because what is never met
+// proves nothing. SIMULATE_ONE tells one of them, and SIMULATE_RANDOM looks for others.
 func TestNumberedSimulations(t *testing.T) {
+	if os.Getenv("SIMULATE_RANDOM") != "" {
+		t.Run("waits", func(t *testing.T) { explore(t, true) })
+		t.Run("does not wait", func(t *testing.T) { explore(t, false) })
+		return
+	}
 	if os.Getenv("SIMULATE_ONE") != "" {
 		tellOne(t, number(t, "SIMULATE_ONE", 0))
 		return
 	}
-	from, count := number(t, "SIMULATE_FROM", 0), number(t, "SIMULATIONS", 2000)
+	from, count := number(t, "SIMULATE_FROM", 0), number(t, "SIMULATIONS", fewest)
 	end := time.Now().Add(time.Duration(number(t, "SIMULATE_MINUTES", 600)) * time.Minute)
 	reached := map[string]int{}
 	var mu sync.Mutex // guards the rest
@@ -107,7 +110,7 @@ func TestNumberedSimulations(t *testing.T) {
 	}
 	workers.Wait()
 	t.Logf("simulated from %d to %d: %d failures; reached %v", from, next, failures, reached)
-	if next-from < 2000 {
+	if next-from < fewest {
 		return
 	}
 	for i, class := range classes {
@@ -122,7 +125,7 @@ func TestNumberedSimulations(t *testing.T) {
 	}
 }
 
-// classes are what two thousand sequences must have met, the last five of them only a soak.
+// classes are what the fewest sequences must have met, the last five of them only a soak.
 var classes = strings.Split(strings.ReplaceAll(`retired, removed, combination left, all Ready in the end, all that was over has left in the end,
 installed from next, two staged keys, renewed with the same key, lineage moved, lineage deleted, more keys than the limit,
 unreadable file, root vanished, addition that cannot be recorded, crash between commit and answer, clock step while Retired,
