@@ -108,6 +108,7 @@ func TestRenewalWithTheSameKeyIsInstalledAtOnceWhereItIsMatched(t *testing.T) {
 // An outage of DNS, of whatever kind, holds no renewal back for long.
 func TestRenewalWithTheSameKeyIsInstalledWithoutDNS(t *testing.T) {
 	key := newKey(t)
+	const names = "a.example.org,b.example.org,c.example.org,d.example.org,e.example.org,f.example.org"
 	for claim, x := range map[string]exchanger{
 		"nobody is there": &world{},
 		"nobody answers": exchangerFunc(func(ctx context.Context, _ *dns.Msg, _, _ string) (*dns.Msg, error) {
@@ -118,7 +119,7 @@ func TestRenewalWithTheSameKeyIsInstalledWithoutDNS(t *testing.T) {
 		for _, flags := range [][]string{nil, {"--server", "192.0.2.1"}} {
 			t.Run(fmt.Sprint(claim, flags), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := &site{t: t, dir: t.TempDir(), old: newLineage(t, "mail.example.org", key), new: newLineage(t, "mail.example.org", key)}
+					s := &site{t: t, dir: t.TempDir(), old: newLineage(t, names, key), new: newLineage(t, names, key)}
 					s.write("installed", s.old)
 					s.write("staged", s.new)
 					start := time.Now()

@@ -131,8 +131,8 @@ func TestParentThatHangsCostsSeconds(t *testing.T) {
 func TestServerThatJoinsAtTheEndIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFamily(t)
-		f.at(2*time.Hour-30*time.Second, func() { f.refer(nsOf("ns.example.net.")) })
-		f.run("--resolver", "203.0.113.53", "--at-most", "3h", f.file).want(t, exitNotYet, 3*time.Hour, "192.0.2.3:53: it lacks")
+		f.at(61*time.Minute+30*time.Second, func() { f.refer(nsOf("ns.example.net.")) })
+		f.run("--resolver", "203.0.113.53", "--hold", "62m", "--at-most", "2h", f.file).want(t, exitNotYet, 2*time.Hour, "192.0.2.3:53: it lacks")
 	})
 }
 
