@@ -88,4 +88,5 @@ var newerMistakes = []string{
 	`tlsactl man DIR/none`,
 	`tlsactl completion tcsh`,
 	`tlsactl hook certbot --next DIR/next --install DIR/etc --dryrun`,
+	`RENEWED_LINEAGE=DIR/staged tlsactl hook certbot --next DIR/next --certs DIR/next --install DIR/etc`,
 }
