@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -56,6 +57,9 @@ func nextKeys(from *lineage, path string) ([]byte, error) {
 		has = append(has, leaf.SPKI)
 	}
 	keys := from.private()
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: want a regular file", path) // reading a pipe would wait for ever
+	}
 	data, err := readLimited(path, nil)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

@@ -218,7 +218,7 @@ func (h *handover) pushChanges(ctx context.Context) error {
 		return nil
 	}
 	h.atStep("push")
-	cmd := exec.CommandContext(ctx, "sh", "-c", h.push)
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", h.push)
 	cmd.Stdout, cmd.Stderr = h.install.app.stderr, h.install.app.stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("--push %q: %w: the DNS server does not know the change yet; the next --resume tries again", h.push, err)

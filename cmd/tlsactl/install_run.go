@@ -136,7 +136,7 @@ func (i *installation) command(ctx context.Context) error {
 	if i.run == "" {
 		return nil
 	}
-	cmd := exec.CommandContext(ctx, "sh", "-c", i.run)
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", i.run)
 	cmd.Env = append(os.Environ(), "TLSACTL_LINEAGE="+i.to.path)
 	cmd.Stdout, cmd.Stderr = i.app.stderr, i.app.stderr
 	if err := cmd.Run(); err != nil {
