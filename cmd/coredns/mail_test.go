@@ -218,10 +218,11 @@ func gatedHook(t *testing.T) string {
 	}
 	text := hook[1]
 	for was, is := range map[string]string{
-		"/var/lib/dane/":       "DIR/dane/",
-		"/etc/postfix/tls":     "DIR/installed",
-		"postfix reload":       "postfix -c DIR/receiver reload",
-		"tlsactl hook certbot": fmt.Sprintf("DIR/bin/tlsactl hook certbot --server 127.0.0.3 --server 127.0.0.4 --hold %s", 2*mailTTL),
+		"/var/lib/dane/":         "DIR/dane/",
+		"/etc/postfix/tls":       "DIR/installed",
+		"/postfix reload":        "/postfix -c DIR/receiver reload",
+		"/usr/local/bin/tlsactl": "DIR/bin/tlsactl",
+		" hook certbot ":         fmt.Sprintf(" hook certbot --server 127.0.0.3 --server 127.0.0.4 --hold %s ", 2*mailTTL),
 	} {
 		if !strings.Contains(text, was) {
 			t.Fatalf("the README's deploy hook has no %s", was)

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -77,21 +79,21 @@ func (j *journal) String() string {
 // handedOut are the ports that freePort gave: that of a server which a test has killed for a moment is not free.
 var handedOut sync.Map
 
-// freePort gives a port of the loopback that nothing uses just now, over UDP and TCP.
+// freePort gives a port of the loopback that nothing uses just now, over UDP and TCP. It is none of those that the system
+// gives to clients: one of thousands of questions could come from it before the server starts.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, port, _ := net.SplitHostPort(l.Addr().String())
+	for range 1000 {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
 		if _, taken := handedOut.LoadOrStore(port, true); taken {
-			l.Close()
 			continue
 		}
-		u, err := net.ListenPacket("udp", "127.0.0.1:"+port)
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			continue
+		}
 		l.Close()
+		u, err := net.ListenPacket("udp", "127.0.0.1:"+port)
 		if err == nil {
 			u.Close()
 			return port
