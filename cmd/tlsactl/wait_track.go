@@ -118,32 +118,43 @@ func (t *tracker) observe(round []sighting) {
 		if s.Server == "" {
 			lost[s.Owner] = s.broken
 		}
-		old := t.tracks[s.point]
-		status, why := judge(s, *t.wish(s.Owner), t.insecure)
-		now := track{status: status, why: why, lacked: old.lacked}
-		if now.lacked.After(s.at) {
+		next[s.point] = t.follow(s)
+	}
+	t.depart(next, lost, latest)
+	t.tracks = next
+}
+
+// follow takes one sighting.
+func (t *tracker) follow(s sighting) track {
+	old := t.tracks[s.point]
+	status, why := judge(s, *t.wish(s.Owner), t.insecure)
+	now := track{status: status, why: why, lacked: old.lacked}
+	if now.lacked.After(s.at) {
+		now.lacked = s.at
+	}
+	switch status {
+	case shows:
+		now.since, now.alias = s.at, s.alias
+		if !old.since.IsZero() && old.since.Before(s.at) {
+			now.since = old.since
+		}
+		if old.since.IsZero() && old.lacked.IsZero() {
+			t.news[s.Owner] = later(t.news[s.Owner], s.at)
+		}
+		t.with[s.Owner] = max(t.with[s.Owner], s.ttl)
+	case silent:
+		now.since, now.alias = old.since, old.alias
+	default:
+		t.without[s.Owner] = max(t.without[s.Owner], s.ttl)
+		if len(t.wish(s.Owner).associations) > 0 {
 			now.lacked = s.at
 		}
-		switch status {
-		case shows:
-			now.since, now.alias = s.at, s.alias
-			if !old.since.IsZero() && old.since.Before(s.at) {
-				now.since = old.since
-			}
-			if old.since.IsZero() && old.lacked.IsZero() {
-				t.news[s.Owner] = later(t.news[s.Owner], s.at)
-			}
-			t.with[s.Owner] = max(t.with[s.Owner], s.ttl)
-		case silent:
-			now.since, now.alias = old.since, old.alias
-		default:
-			t.without[s.Owner] = max(t.without[s.Owner], s.ttl)
-			if len(t.wish(s.Owner).associations) > 0 {
-				now.lacked = s.at
-			}
-		}
-		next[s.point] = now
 	}
+	return now
+}
+
+// depart deals with the points that are no longer there: what they showed may be in caches.
+func (t *tracker) depart(next map[point]track, lost map[string]string, latest map[string]time.Time) {
 	for p, old := range t.tracks {
 		if _, stays := next[p]; stays || p.Server == "" {
 			continue
@@ -159,7 +170,6 @@ func (t *tracker) observe(round []sighting) {
 			t.left[p.Owner] = later(t.left[p.Owner], old.since)
 		}
 	}
-	t.tracks = next
 }
 
 // adopt makes the wish of an owner without a certificate: all that its servers show, once every one of them has answered.
