@@ -172,15 +172,29 @@ func (o *opening) begin() error {
 	if err := o.file.mount(o.handle); err != nil {
 		return err
 	}
-	// Whoever made the file may have been killed before its name was durable. If that cannot be made up for here, the first
-	// commit goes to a new file.
-	o.file.suspect = syncDir(filepath.Dir(o.path))
+	// Whoever made the file may have been killed before its name was durable, and whoever wrote it last may have ended with a
+	// sync that failed. If that cannot be made up for here, the first commit goes to a new file.
+	o.file.suspect = errors.Join(rewriteMeta(o.handle, int64(o.held.image.meta.pageSize)), syncDir(filepath.Dir(o.path)))
 	if o.held.wasteful() {
 		_ = o.file.compact(o.held) // a full disk may keep the file as it is
-	} else if orphans := o.held.orphans(); len(orphans) > 0 {
+	} else if orphans := o.held.orphans(); len(orphans) > 0 && o.file.suspect == nil {
 		_ = o.file.prepare(o.held.beat, orphans) // an issuer too many does no harm either
 	}
 	return nil
+}
+
+// rewriteMeta makes durable which transaction is the last one. The process before may have failed to sync its meta page: the
+// file reads as if that were on disk, no later sync would write it, and the next transaction would overwrite pages that the
+// one before it, which is on disk, still needs. What it refers to was synced before it was written.
+func rewriteMeta(f *os.File, pageSize int64) error {
+	pages := make([]byte, 2*pageSize)
+	if _, err := f.ReadAt(pages, 0); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(pages, 0); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 func (c *contents) orphans() []issuerID {

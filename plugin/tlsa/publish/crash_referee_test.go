@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
@@ -196,6 +197,8 @@ func child(t *testing.T) bool {
 			clearDir(t, dir)
 			live(t, marks, dir, n, seed, false)
 		}
+	case "ends badly":
+		endBadly(t, marks, dir, seed)
 	default:
 		revive(t, marks, dir, seed)
 	}
@@ -221,6 +224,47 @@ func TestPowerCutAnywhereLosesNothing(t *testing.T) {
 		}
 	}
 	t.Logf("%d crash states", states)
+}
+
+// A server ends while its last sync fails, and is started again: what that sync may have dropped, no later one brings back.
+func TestStartAfterAFailedSyncLosesNothing(t *testing.T) {
+	if child(t) {
+		return
+	}
+	for seed := 1; seed <= 4; seed++ {
+		c := newCutter(t, uint64(seed))
+		syncs, failed, now := -1, 0, "" // syncs since the end began
+		tr := &tracer{
+			dir: fastDir(t),
+			inject: func(call *fileCall) *fault {
+				if call.name != "fdatasync" || syncs < 0 {
+					return nil
+				}
+				if syncs++; syncs != 2 { // the first one is of the pages, the second one of what makes them count
+					return nil
+				}
+				failed++
+				return &fault{syscall.EIO, none}
+			},
+			seen: func(call *fileCall) {
+				if n := c.follow(call); n != nil {
+					if now = n.Kind; now == "ending" {
+						syncs = 0
+					}
+					return
+				}
+				if failed > 0 {
+					c.cut(fmt.Sprintf("seed %d: %s %s after %s", seed, call.name, call.file, now), 2)
+				}
+			},
+		}
+		if err := tr.runChild(t, "ends badly", fmt.Sprint("CRASH_SEED=", seed)); err != nil {
+			t.Fatal(err)
+		}
+		if failed != 1 || c.states < 100 {
+			t.Errorf("seed %d: %d syncs failed, %d states", seed, failed, c.states)
+		}
+	}
 }
 
 // damage is what a start finds.

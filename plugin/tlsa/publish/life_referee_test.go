@@ -24,7 +24,7 @@ import (
 
 // A note is what the child tells its tracer.
 type note struct {
-	Kind string // life, commit, done, shown, stopped, mend, over
+	Kind string // life, commit, done, shown, ending, stopped, mend, over
 	// N is the number of the life, or of the publisher.
 	N       int
 	Block   string
@@ -123,6 +123,30 @@ func revive(t *testing.T, marks *marker, dir string, seed uint64) {
 		l.want(mail, "k4")
 		l.end()
 		l.compare()
+	})
+}
+
+// endBadly ends with a sync that fails, as told by the note "ending", and starts again before the power is cut.
+func endBadly(t *testing.T, marks *marker, dir string, seed uint64) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{t: t, zone: &zoneData{view: ZoneView{Known: true}, serial: 1}, log: &journal{}, tree: newTree()}
+		l := newLife(s, marks, dir, seed, false)
+		l.say(note{Kind: "life"})
+		l.holds("/certs/mail", mail, "k1")
+		l.holds("/certs/www", web, "w1")
+		l.begin()
+		l.after(20 * time.Minute)
+		l.say(note{Kind: "ending"})
+		l.end()
+		l.begin()
+		l.hosts(10)
+		l.holds("/certs/mail", mail, "k2")
+		l.after(20 * time.Minute)
+		l.check("after the end that failed")
+		l.end()
+		l.compare()
+		l.say(note{Kind: "over"})
 	})
 }
 
