@@ -22,6 +22,10 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 	if len(touched) == 0 {
 		return
 	}
+	if p.blind {
+		p.recall(slices.Collect(maps.Keys(touched)))
+		return
+	}
 	p.leave(touched)
 	now := p.store.Now()
 	decisions := make(map[*owner]rollover.Decision, len(touched))
