@@ -8,10 +8,9 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 )
 
-// patience is how long a start waits for the first sweep where the ledger could answer already.
+// patience is how long after its beginning a start still waits for the first sweep where the ledger could answer already.
 const patience = time.Second
 
 // sweep begins the first look at the directories.
@@ -25,11 +24,11 @@ func (p *Publisher) sweep() {
 
 // awaitSweep gives what the first sweep found; false: it is still on, and the ledger answers meanwhile. Only an intact one may,
 // and in a reload nobody waits: the instance before answers.
-func (p *Publisher) awaitSweep() (certdir.Changes, bool) {
+func (p *Publisher) awaitSweep(begun time.Time) (certdir.Changes, bool) {
 	if p.store.Origin() != ledger.Intact || len(p.before) > 0 || !slices.ContainsFunc(p.owners, (*owner).remembered) {
 		return <-p.first, true
 	}
-	limit := time.NewTimer(patience)
+	limit := time.NewTimer(patience - time.Since(begun))
 	defer limit.Stop()
 	select {
 	case c := <-p.first:
@@ -83,10 +82,7 @@ func (p *Publisher) recall(owners []*owner) {
 		case len(o.shown) == 0:
 			p.show(o, rollover.None)
 		default:
-			p.show(o, rollover.Records)
-			if o.served() {
-				p.put(o, zone.NewSet(o.shown, o.timeline.TTL))
-			}
+			p.showUnder(o, rollover.Records, o.timeline.TTL)
 		}
 		p.count(o)
 	}

@@ -142,6 +142,7 @@ func (p *Publisher) Prepare() error {
 }
 
 func (p *Publisher) prepare() error {
+	begun := time.Now()
 	store, err := p.open(p.cfg.Ledger)
 	if err != nil {
 		return fmt.Errorf("opening the ledger: %w", err)
@@ -162,7 +163,7 @@ func (p *Publisher) prepare() error {
 	})
 	p.look(p.owners)
 	p.sweep()
-	if c, ok := p.awaitSweep(); ok {
+	if c, ok := p.awaitSweep(begun); ok {
 		p.begin(c)
 	} else {
 		p.recall(p.owners)
