@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func BenchmarkSweepOfUnchangedLineages(b *testing.B) {
 			dir := bigTree(b, n)
 			before, at := heapInUse(), time.Now()
 			w := New(Config{Certs: []string{dir + "/live"}, Rescan: time.Minute, Quiet: time.Second, MaxQuiet: time.Second})
-			found := w.Sweep()
+			found := w.Sweep(context.Background())
 			first := time.Since(at)
 			if len(found.Lineages) != n {
 				b.Fatalf("%d lineages", len(found.Lineages))

@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -141,7 +142,7 @@ func play(t *testing.T, prepare, test func(s *stage)) {
 		s.w.disk = disk{lstat: s.lstat, volume: s.volume, mounts: func() map[string]bool { return s.mounts }}
 		prepare(s)
 		v := newView(s.pki, base)
-		v.apply(s.w.Sweep())
+		v.apply(s.w.Sweep(context.Background()))
 		s.live = start(t, s.w, v)
 		synctest.Wait()
 		s.opened()

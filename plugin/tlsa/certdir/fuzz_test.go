@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"context"
 	"maps"
 	"os"
 	"slices"
@@ -32,12 +33,12 @@ func FuzzFile(f *testing.F) {
 		write(t, next+"/fresh.pem", string(data))
 		watcher := New(Config{Certs: []string{certs}, Next: []string{next}, Rescan: rescan, Quiet: quiet, MaxQuiet: maxQuiet})
 		v := newView(nil, dir)
-		v.apply(watcher.Sweep())
+		v.apply(watcher.Sweep(context.Background()))
 		if l := v.lineages[certs+"/over"]; l == nil || len(l.Leaves) != 1 || string(c.Good.SPKI) != l.Leaves[0].Material.Leaf.SPKI {
 			t.Fatalf("the good file: %+v", l)
 		}
 		write(t, certs+"/over.pem", string(data))
-		v.apply(watcher.Sweep())
+		v.apply(watcher.Sweep(context.Background()))
 		r := hostiletest.Read(data, w.CA)
 		staged := maps.Clone(r.Certificates)
 		maps.Copy(staged, r.Keys)

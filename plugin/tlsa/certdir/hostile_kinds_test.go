@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"context"
 	"os"
 	"runtime"
 	"strings"
@@ -76,7 +77,7 @@ func TestHostileKindsCostLittle(t *testing.T) {
 func sweepCost(w *Watcher) (allocated uint64, files int) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	c := w.Sweep()
+	c := w.Sweep(context.Background())
 	runtime.ReadMemStats(&after)
 	return after.TotalAlloc - before.TotalAlloc, c.Sweep.Files
 }

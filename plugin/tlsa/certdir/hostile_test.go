@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -18,7 +19,7 @@ func sweepOf(t *testing.T, make func(dir string, p *pki)) (*Watcher, *view, stri
 	ok(t, os.Mkdir(dir+"/certs", 0o755))
 	make(dir+"/certs", p)
 	w, v := New(Config{Certs: []string{dir + "/certs"}, Rescan: rescan, Quiet: quiet, MaxQuiet: maxQuiet}), newView(p, dir)
-	v.apply(w.Sweep())
+	v.apply(w.Sweep(context.Background()))
 	return w, v, v.rootLine(dir + "/certs")
 }
 
@@ -158,7 +159,7 @@ func TestPrivateKeysAreNamedButNeverKept(t *testing.T) {
 		return openDisk(path, flags)
 	}
 	v := newView(p, base)
-	v.apply(w.Sweep())
+	v.apply(w.Sweep(context.Background()))
 	if got := v.String(); got != "a/a\nb; a1 b.pem" {
 		t.Error(got)
 	}
@@ -205,7 +206,7 @@ func TestModesKeepAnOrdinaryUserOut(t *testing.T) {
 		dir := ""
 		w, v, _ := sweepOf(t, func(d string, p *pki) { dir = d; write(t, d+"/x/a.pem", p.issue("a1").fullchain) })
 		ok(t, os.Chmod(dir+path, mode))
-		v.apply(w.Sweep())
+		v.apply(w.Sweep(context.Background()))
 		ok(t, os.Chmod(dir+path, 0o755))
 		if got := v.String(); got != "certs/x/a; a1 a.pem; doubt a.pem unreadable" {
 			t.Errorf("%s: %s", path, got)

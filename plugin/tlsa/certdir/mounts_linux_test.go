@@ -3,6 +3,7 @@
 package certdir
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -96,15 +97,15 @@ func TestRemovedSourceOfAMountIsNamed(t *testing.T) {
 		ok(t, os.Mkdir(dir+"/b", 0o755))
 		bind(t, base+"/..1/a.pem", dir+"/a.pem")
 		bind(t, base+"/..1/b", dir+"/b")
-		v.apply(w.Sweep())
+		v.apply(w.Sweep(context.Background()))
 		want := "certs/a; a1 a.pem; doubt a.pem detached-mount\ncerts/b/b; b1 b.pem"
 		ok(t, os.Remove(base+"/..1/a.pem"))
-		v.apply(w.Sweep())
+		v.apply(w.Sweep(context.Background()))
 		if got := v.String(); got != want {
 			t.Error(got)
 		}
 		ok(t, os.RemoveAll(base+"/..1"))
-		c := w.Sweep()
+		c := w.Sweep(context.Background())
 		v.apply(c)
 		if got := v.String(); got != want+"; doubt b.pem detached-mount" || c.Sweep.Detached != 2 {
 			t.Error(got, c.Sweep.Detached)
@@ -120,12 +121,12 @@ func TestLowerLayerOfAnOverlayIsPolled(t *testing.T) {
 		}
 		write(t, base+"/lower/a.pem", v.pki.issue("a1").fullchain)
 		ok(t, unix.Mount("overlay", dir, "overlay", 0, "lowerdir="+base+"/lower,upperdir="+base+"/upper,workdir="+base+"/work"))
-		v.apply(w.Sweep())
+		v.apply(w.Sweep(context.Background()))
 		if !v.roots[dir].Polling || !volumeOf(dir).remote || volumeOf(base).remote {
 			t.Error("an overlay is taken for a local file system, or a tmpfs for a remote one")
 		}
 		write(t, base+"/lower/a.pem", v.pki.issue("a2").fullchain)
-		v.apply(w.Sweep())
+		v.apply(w.Sweep(context.Background()))
 		if got := v.String(); got != "certs/a; a2 a.pem" {
 			t.Error(got)
 		}
@@ -140,9 +141,9 @@ func TestUnmountedVolumeIsReportedWhole(t *testing.T) {
 		for n := range 10 {
 			write(t, fmt.Sprintf("%s/%d.pem", dir, n+10), v.pki.issue("a").fullchain)
 		}
-		v.apply(w.Sweep())
+		v.apply(w.Sweep(context.Background()))
 		ok(t, unix.Unmount(dir, 0))
-		c := w.Sweep()
+		c := w.Sweep(context.Background())
 		if len(v.lineages) != 10 || len(c.Lineages) != 10 || len(c.Roots) != 1 || !c.Roots[0].Complete {
 			t.Errorf("%+v", c)
 		}

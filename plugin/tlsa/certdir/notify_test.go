@@ -61,7 +61,7 @@ func TestRetargetedDirectoriesLeakNoWatch(t *testing.T) {
 		link(t, "../"+[]string{"one", "two"}[n%2], dir+"/a")
 		ok(t, os.RemoveAll(dir+"/b"))
 		write(t, dir+"/b/tls.crt", v.pki.chain)
-		w.Sweep()
+		w.Sweep(context.Background())
 		if _, watches := inotify(t); n == 0 {
 			first = watches
 		} else if watches != first {
@@ -122,7 +122,7 @@ func TestWatchesLeaveHalfForOthers(t *testing.T) {
 	src := newFake()
 	w.watches = newWatches(src)
 	w.watches.most = 2
-	v.apply(w.Sweep())
+	v.apply(w.Sweep(context.Background()))
 	if got := v.rootLine(dir); len(src.added) != 2 || got != "complete=true mixed=false watch-limit" {
 		t.Error(len(src.added), got)
 	}

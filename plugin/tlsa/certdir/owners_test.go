@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"context"
 	"os"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func TestKnownFileInDoubtAtTheStartIsTold(t *testing.T) {
 				cfg.Known = map[string]bool{dir + "/mail": true}
 			}
 			told := false
-			for _, l := range New(cfg).Sweep().Lineages {
+			for _, l := range New(cfg).Sweep(context.Background()).Lineages {
 				told = told || l.Files[dir+"/mail"].Doubt
 			}
 			if told != known {

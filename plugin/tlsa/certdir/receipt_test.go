@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -36,7 +37,7 @@ func newTwin(t *testing.T, p *pki, base string, events bool, many int) *twin {
 		return openDisk(path, flags)
 	}
 	v := newView(p, base)
-	v.apply(w.Sweep())
+	v.apply(w.Sweep(context.Background()))
 	tw.live = start(t, w, v)
 	return tw
 }
@@ -174,7 +175,7 @@ func TestFreshDirectoriesAreReadAgain(t *testing.T) {
 	write(t, dir+"/a/cert.pem", p.issue("a").fullchain)
 	w := New(Config{Certs: []string{dir}, NoEvents: true, Rescan: time.Minute})
 	w.many = 0
-	w.Sweep()
+	w.Sweep(context.Background())
 	for path, d := range w.roots[0].tops[dir].subs {
 		if d.receipt != nil {
 			t.Errorf("%s changed a moment ago and has a receipt", path)
@@ -182,7 +183,7 @@ func TestFreshDirectoriesAreReadAgain(t *testing.T) {
 	}
 	old := time.Now().Add(-time.Hour)
 	w.rested = -time.Hour
-	w.Sweep()
+	w.Sweep(context.Background())
 	if r := w.roots[0].tops[dir].subs["a"].receipt; r == nil || r.files != 1 || r.entries != 1 {
 		t.Errorf("the receipt of a directory with one file, %s old: %+v", time.Since(old), r)
 	}
@@ -199,7 +200,7 @@ func TestLightSweepsReadNothing(t *testing.T) {
 	w.many, w.rested = 0, -time.Hour
 	f := newFake()
 	w.openSource = f.open
-	w.Sweep()
+	w.Sweep(context.Background())
 	read := 0
 	w.reader.open = func(path string, flags int) (int, error) {
 		read++

@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -78,7 +79,7 @@ func TestTooManyEntriesTakeNothingAway(t *testing.T) {
 	})
 	before := v.String()
 	w.maxEntries = 12
-	v.apply(w.Sweep())
+	v.apply(w.Sweep(context.Background()))
 	if got := v.String(); got != before {
 		t.Errorf("got:\n%s\nwant:\n%s", got, before)
 	}
@@ -92,7 +93,7 @@ func TestOnlyCompleteSweepsCount(t *testing.T) {
 	dir := v.base + "/certs"
 	count := func(want uint64) {
 		t.Helper()
-		v.apply(w.Sweep())
+		v.apply(w.Sweep(context.Background()))
 		if got := v.roots[dir].Sweeps; got != want {
 			t.Errorf("%d sweeps, want %d", got, want)
 		}
@@ -111,7 +112,7 @@ func TestOnlyCompleteSweepsCount(t *testing.T) {
 func TestUnmountedRootIsAnEmptyDirectory(t *testing.T) {
 	w, v, _ := sweepOf(t, func(dir string, p *pki) { write(t, dir+"/x/a.pem", p.issue("a1").fullchain) })
 	ok(t, os.RemoveAll(v.base+"/certs/x"))
-	v.apply(w.Sweep())
+	v.apply(w.Sweep(context.Background()))
 	if got := v.String() + v.rootLine(v.base+"/certs"); got != "complete=true mixed=false" {
 		t.Error(got)
 	}
@@ -149,7 +150,7 @@ func TestRoleSetAtTheRootIsNamedByIt(t *testing.T) {
 		base + "/live/*":                 {"a.example.org", dir},
 		base + "/l*/*.org/fullchain.p?m": {"a.example.org", dir},
 	} {
-		found := New(Config{Certs: []string{path}, Rescan: rescan}).Sweep().Lineages
+		found := New(Config{Certs: []string{path}, Rescan: rescan}).Sweep(context.Background()).Lineages
 		if len(found) != 1 || found[0].Name != want[0] || found[0].Dir != want[1] || found[0].Root != path || len(found[0].Leaves) != 1 {
 			t.Errorf("%s: %+v", path, found)
 		}
@@ -161,7 +162,7 @@ func TestOneFileUnderTwoRootsIsTwoLineages(t *testing.T) {
 	p := newPKI(t)
 	certbot(t, base, "a", 1, p.issue("a1"), p.chain)
 	w := New(Config{Certs: []string{base + "/live/a/cert.pem", base + "/live/a/fullchain.pem"}, Rescan: rescan})
-	found := w.Sweep().Lineages
+	found := w.Sweep(context.Background()).Lineages
 	if len(found) != 2 || found[0].ID == found[1].ID || found[0].Name != found[1].Name {
 		t.Errorf("%+v", found)
 	}
@@ -174,7 +175,7 @@ func TestKeepDERKeepsWholeCertificates(t *testing.T) {
 		write(t, base+"/"+name+".pem", p.issue(name).fullchain)
 	}
 	for _, keep := range []bool{false, true} {
-		for _, l := range New(Config{Certs: []string{base}, Rescan: rescan, KeepDER: keep}).Sweep().Lineages {
+		for _, l := range New(Config{Certs: []string{base}, Rescan: rescan, KeepDER: keep}).Sweep(context.Background()).Lineages {
 			m := l.Leaves[0].Material
 			if (m.Leaf.DER != "") != keep || (m.Issuer.DER != "") != keep {
 				t.Errorf("keep %v: %+v", keep, m)

@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"context"
 	"maps"
 	"os"
 	"path/filepath"
@@ -287,7 +288,7 @@ func TestEventsAloneFindEveryChange(t *testing.T) {
 			run(t, s, func(t *testing.T, dir string, cfg Config, p *pki, s scenario) {
 				w, v := New(cfg), newView(p, dir)
 				s.steps[0].do(t, p, dir)
-				v.apply(w.Sweep())
+				v.apply(w.Sweep(context.Background()))
 				l := start(t, w, v)
 				for _, step := range s.steps[1:] {
 					l.await(t, l.armed, "armed")
@@ -332,7 +333,7 @@ func TestOneSweepTellsTheSameAsAWatcher(t *testing.T) {
 				w, v := New(cfg), newView(p, dir)
 				for i, step := range s.steps {
 					step.do(t, p, dir)
-					v.apply(w.Sweep())
+					v.apply(w.Sweep(context.Background()))
 					if got := v.String(); got != step.want {
 						t.Errorf("after step %d\ngot:\n%s\nwant:\n%s", i, got, step.want)
 					}

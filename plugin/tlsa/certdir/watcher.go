@@ -87,9 +87,9 @@ func New(cfg Config) *Watcher {
 }
 
 // Sweep reads every directory once and whatever changed in it at once, without waiting for quiet. It is for the start,
-// before Run.
-func (w *Watcher) Sweep() Changes {
-	s := w.scan(context.Background())
+// before Run. What is found when ctx ends proves nothing, and is not to be used.
+func (w *Watcher) Sweep(ctx context.Context) Changes {
+	s := w.scan(ctx)
 	s.atOnce, s.counts = true, true
 	s.sweep()
 	c := s.changes().sorted()

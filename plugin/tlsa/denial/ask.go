@@ -2,6 +2,7 @@ package denial
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/coredns/coredns/plugin"
@@ -67,10 +68,15 @@ func negative(soa *dns.SOA) *dns.SOA {
 	return &c
 }
 
-// isCut tells whether name is a zone cut of next: it refers to the child rather than to answer.
-func isCut(ctx context.Context, next plugin.Handler, w dns.ResponseWriter, name string) bool {
-	m := Ask(ctx, next, w, name, dns.TypeNS, false)
-	return m != nil && soaOf(m) == nil && cutOf(m) != ""
+// isCutOrDNAME tells whether name, of which next has denied a type, is a zone cut or has a DNAME. What is asked below it shows
+// either, so that one question does, which no wire has to hold; and as next has neither referred nor led elsewhere, it is not that of a name above.
+func isCutOrDNAME(ctx context.Context, next plugin.Handler, w dns.ResponseWriter, name string) (cut, dname bool) {
+	m := Ask(ctx, next, w, `\000.`+name, dns.TypeNS, false)
+	if m == nil {
+		return false, false
+	}
+	dname = slices.ContainsFunc(m.Answer, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeDNAME })
+	return soaOf(m) == nil && cutOf(m) != "", dname
 }
 
 // hasDNAME tells whether next has a DNAME at name itself.

@@ -18,8 +18,11 @@ import (
 	"github.com/miekg/dns"
 )
 
+// longest is a name to which no label can be added under example.org.
+var longest = strings.Repeat(strings.Repeat("a", 63)+".", 3) + strings.Repeat("b", 49)
+
 // The SOA's TTL is above its MINIMUM, as *file* sends it.
-const testZone = `
+var testZone = `
 $ORIGIN example.org.
 $TTL 1h
 @        IN SOA ns hostmaster 2026010101 7200 3600 1209600 300
@@ -33,6 +36,7 @@ ns.open  IN A   192.0.2.9
 safe     IN NS  ns.open
          IN DS  12345 13 2 0000000000000000000000000000000000000000000000000000000000000000
 tree     IN DNAME mail
+` + longest + ` IN NS ns.example.net.
 _tcp.ent IN TXT "below"
 `
 
@@ -188,6 +192,8 @@ func TestDenials(t *testing.T) {
 			{name: "mail.example.org.", qtype: dns.TypeNS, claims: all},
 			{name: "mail.example.org.", qtype: 65280, claims: all},
 			{name: "ent.example.org.", qtype: dns.TypeDS, claims: all, denies: []uint16{dns.TypeNS}},
+			{name: "tree.example.org.", qtype: dns.TypeDS, claims: append([]uint16{dns.TypeDNAME}, all...), denies: []uint16{dns.TypeNS}},
+			{name: "below.open.example.org.", at: "open.example.org.", qtype: dns.TypeDS, claims: []uint16{dns.TypeNS}, denies: all},
 			{name: "tree.example.org.", qtype: dns.TypeA, claims: append([]uint16{dns.TypeDNAME}, all...)},
 			{name: "example.org.", qtype: dns.TypeMX, claims: append([]uint16{dns.TypeNS, dns.TypeSOA, dns.TypeDNSKEY}, all...)},
 			{name: "example.org.", qtype: dns.TypeDS, claims: append([]uint16{dns.TypeNS, dns.TypeSOA}, all...)},
@@ -226,6 +232,15 @@ func TestDenials(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What is at a name is asked below it, where there is room.
+func TestCutWithTheLongestNameIsOne(t *testing.T) {
+	keys := testKeys(t, false)
+	n := proof(t, keys, query(t, guarded(t, signer(keys, "example.org."), testFile(t)), longest+".example.org.", dns.TypeDS, true))
+	if !has(n, dns.TypeNS) || has(n, dns.TypeA) {
+		t.Errorf("at a cut: %v", n.TypeBitMap)
 	}
 }
 

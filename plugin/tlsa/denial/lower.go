@@ -52,15 +52,23 @@ func (l *lower) denial(m *dns.Msg) (*nsec, *dns.SOA) {
 
 // types chooses what the NSEC at name claims to be there.
 func (l *lower) types(m *dns.Msg, name, apex string, qtype uint16) *types {
-	switch {
-	case name == apex:
+	if name == apex {
 		return apexTypes.except(qtype)
-	case qtype == dns.TypeDS && isCut(l.Context, l.back.next, l.ResponseWriter, name):
+	}
+	var cut, dname bool
+	switch {
+	case qtype == dns.TypeDS:
+		cut, dname = isCutOrDNAME(l.Context, l.back.next, l.ResponseWriter, name)
+	case m.Rcode == dns.RcodeSuccess && qtype != dns.TypeDNAME:
+		dname = hasDNAME(l.Context, l.back.next, l.ResponseWriter, name)
+	}
+	switch {
+	case cut:
 		return cutTypes
+	case dname:
+		return dnameTypes.except(qtype)
 	case m.Rcode == dns.RcodeNameError && l.back.whole:
 		return noName
-	case m.Rcode == dns.RcodeSuccess && qtype != dns.TypeDNAME && hasDNAME(l.Context, l.back.next, l.ResponseWriter, name):
-		return dnameTypes.except(qtype)
 	}
 	return innerTypes.except(qtype)
 }

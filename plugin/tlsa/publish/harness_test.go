@@ -183,7 +183,9 @@ func newTree() *tree {
 }
 
 // Sweep finds every root complete unless a test said otherwise by unmount.
-func (t *tree) Sweep() certdir.Changes { return t.sweep(slices.Collect(maps.Keys(t.lineages))...) }
+func (t *tree) Sweep(context.Context) certdir.Changes {
+	return t.sweep(slices.Collect(maps.Keys(t.lineages))...)
+}
 
 func (t *tree) sweep(changed ...string) certdir.Changes {
 	t.mu.Lock()

@@ -25,6 +25,9 @@ func (p *Publisher) Act(a control.Action, only bool) ([]control.Done, error) {
 	if !p.serving || p.paused || p.store == nil {
 		return nil, &control.Error{Code: control.CodeStarting, Text: "the block is being started or replaced; ask again in a moment"}
 	}
+	if p.blind {
+		return nil, &control.Error{Code: control.CodeStarting, Text: "the directories are still being read for the first time; ask again in a moment"}
+	}
 	owners, says, err := p.understand(&a)
 	if err != nil {
 		return nil, err

@@ -63,7 +63,7 @@ func openLedger(path string) (store, error) { return ledger.Open(path) }
 
 // watcher is what a publisher needs of a certdir.Watcher.
 type watcher interface {
-	Sweep() certdir.Changes
+	Sweep(ctx context.Context) certdir.Changes
 	Run(ctx context.Context, apply func(certdir.Changes))
 }
 

@@ -32,6 +32,7 @@ type Publisher struct {
 	mu        sync.Mutex
 	paused    bool // another instance is taking over
 	stale     bool // something was missed while paused
+	blind     bool // the first sweep is not over: what the ledger has is answered, and nothing is decided
 	serving   bool // queries are being answered
 	writer    *zone.Writer
 	store     store
@@ -57,6 +58,8 @@ type Publisher struct {
 	watch func(certdir.Config) watcher
 
 	poke   chan struct{}
+	first  <-chan certdir.Changes // the first sweep, while it is not over
+	give   context.CancelFunc     // ends it
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	life   sync.Mutex   // held by Prepare, Start, Stop and Abort
@@ -129,8 +132,9 @@ func (p *Publisher) Config() Config { return p.cfg }
 func (p *Publisher) Known() bool { return p.known.Load() }
 
 // Prepare opens the ledger, sweeps once, records what is new and builds the first answers, without serving them: nothing
-// becomes Ready by it. From now on a publisher of the same block in this process stands still, until Start lets its stop or
-// Abort lets it go on. On an error nothing is left open.
+// becomes Ready by it. Where that takes long and an intact ledger knows what is owed, the sweep goes on in the background and
+// the first answers are the ledger's. From now on a publisher of the same block in this process stands still, until Start lets
+// its stop or Abort lets it go on. On an error nothing is left open.
 func (p *Publisher) Prepare() error {
 	p.life.Lock()
 	defer p.life.Unlock()
@@ -138,6 +142,7 @@ func (p *Publisher) Prepare() error {
 }
 
 func (p *Publisher) prepare() error {
+	begun := time.Now()
 	store, err := p.open(p.cfg.Ledger)
 	if err != nil {
 		return fmt.Errorf("opening the ledger: %w", err)
@@ -157,13 +162,13 @@ func (p *Publisher) prepare() error {
 		Known: p.places(), KeepDER: p.wholeCertificates(),
 	})
 	p.look(p.owners)
-	touched := p.learn(p.watcher.Sweep())
-	for _, o := range p.owners {
-		touched[o] = struct{}{}
+	p.sweep()
+	if c, ok := p.awaitSweep(begun); ok {
+		p.begin(c)
+	} else {
+		p.recall(p.owners)
+		p.renumber()
 	}
-	p.step(touched)
-	p.renumber()
-	p.judge()
 	p.watchdog = time.AfterFunc(giveUp, p.Abort)
 	return nil
 }
@@ -204,6 +209,7 @@ func (p *Publisher) Start() {
 	p.mu.Unlock()
 	changes := make(chan certdir.Changes)
 	p.done.Go(func() {
+		p.catchUp(ctx)
 		p.watcher.Run(ctx, func(c certdir.Changes) {
 			select {
 			case changes <- c:
@@ -239,6 +245,7 @@ func (p *Publisher) Stop() {
 	}
 	p.cancel()
 	p.done.Wait()
+	p.give() // nobody takes what a sweep that is cut short has found
 	p.locked(func() { p.upkeep(p.store.Heartbeat()) })
 	stopped(p)
 	p.close()
@@ -256,6 +263,9 @@ func (p *Publisher) Abort() {
 func (p *Publisher) abort() {
 	if p.watchdog != nil {
 		p.watchdog.Stop()
+	}
+	if p.give != nil {
+		p.give()
 	}
 	p.disown()
 	giveBack(p)

@@ -22,6 +22,10 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 	if len(touched) == 0 {
 		return
 	}
+	if p.blind {
+		p.recall(slices.Collect(maps.Keys(touched)))
+		return
+	}
 	p.leave(touched)
 	now := p.store.Now()
 	decisions := make(map[*owner]rollover.Decision, len(touched))
@@ -168,7 +172,9 @@ func (p *Publisher) provide(o *owner, d rollover.Decision) {
 }
 
 // show puts the owner's answer into the table.
-func (p *Publisher) show(o *owner, answer rollover.Answer) {
+func (p *Publisher) show(o *owner, answer rollover.Answer) { p.showUnder(o, answer, p.cfg.TTL) }
+
+func (p *Publisher) showUnder(o *owner, answer rollover.Answer, ttl uint32) {
 	if was, is := o.answer == rollover.Unknown, answer == rollover.Unknown; was && !is {
 		p.unknown--
 	} else if is && !was {
@@ -181,7 +187,7 @@ func (p *Publisher) show(o *owner, answer rollover.Answer) {
 	case answer == rollover.Unknown:
 		p.put(o, &zone.Set{Unknown: true})
 	default:
-		p.put(o, zone.NewSet(o.shown, p.cfg.TTL))
+		p.put(o, zone.NewSet(o.shown, ttl))
 	}
 }
 

@@ -1,0 +1,91 @@
+package publish
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+)
+
+// patience is how long after its beginning a start still waits for the first sweep where the ledger could answer already.
+const patience = time.Second
+
+// sweep begins the first look at the directories.
+func (p *Publisher) sweep() {
+	ctx, give := context.WithCancel(context.Background())
+	first := make(chan certdir.Changes, 1)
+	p.first, p.give = first, give
+	w := p.watcher
+	go func() { first <- w.Sweep(ctx) }()
+}
+
+// awaitSweep gives what the first sweep found; false: it is still on, and the ledger answers meanwhile. Only an intact one may,
+// and in a reload nobody waits: the instance before answers.
+func (p *Publisher) awaitSweep(begun time.Time) (certdir.Changes, bool) {
+	if p.store.Origin() != ledger.Intact || len(p.before) > 0 || !slices.ContainsFunc(p.owners, (*owner).remembered) {
+		return <-p.first, true
+	}
+	limit := time.NewTimer(patience - time.Since(begun))
+	defer limit.Stop()
+	select {
+	case c := <-p.first:
+		return c, true
+	case <-limit.C:
+		p.log.Infof("reading the directories takes longer; until that is done the ledger %s answers, and nothing changes", p.cfg.Ledger)
+		return certdir.Changes{}, false
+	}
+}
+
+// remembered tells whether the ledger says what o is to be answered with.
+func (o *owner) remembered() bool { return len(o.shown) > 0 || !o.timeline.WithdrawnAt.IsZero() }
+
+// catchUp goes on with the first sweep after the start.
+func (p *Publisher) catchUp(ctx context.Context) {
+	if p.first == nil {
+		return
+	}
+	select {
+	case c := <-p.first:
+		p.locked(func() { p.begin(c) })
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case p.poke <- struct{}{}:
+	default:
+	}
+}
+
+// begin decides every owner by what the first sweep found. mu is held.
+func (p *Publisher) begin(c certdir.Changes) {
+	p.first, p.blind = nil, false
+	touched := p.learn(c)
+	for _, o := range p.owners {
+		touched[o] = struct{}{}
+	}
+	p.step(touched)
+	p.renumber()
+	p.judge()
+}
+
+// recall answers with what the ledger has, under the TTL that it has. What it does not have stays unknown: nothing is denied,
+// removed or Ready before the directories were read (rule 4). mu is held.
+func (p *Publisher) recall(owners []*owner) {
+	p.blind = true
+	for _, o := range owners {
+		switch {
+		case !o.remembered():
+			p.show(o, rollover.Unknown)
+		case len(o.shown) == 0:
+			p.show(o, rollover.None)
+		default:
+			p.showUnder(o, rollover.Records, o.timeline.TTL)
+		}
+		p.count(o)
+	}
+	p.flush(0)
+	p.report()
+}

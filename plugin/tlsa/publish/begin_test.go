@@ -1,0 +1,150 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/control"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
+)
+
+// slow is a tree whose first sweep ends when it is let.
+type slow struct {
+	*tree
+	let chan struct{}
+}
+
+func (s slow) Sweep(ctx context.Context) certdir.Changes {
+	select {
+	case <-s.let:
+		return s.tree.Sweep(ctx)
+	case <-ctx.Done(): // one root was read, the other one was not
+		return certdir.Changes{Roots: []*certdir.Root{{Path: "/next", Staged: true, Sweeps: 1, Complete: true}}}
+	}
+}
+
+// prepareSlowly is prepare with a first sweep that ends when let is closed.
+func (s *stage) prepareSlowly(cfg Config, let chan struct{}) *Publisher {
+	s.t.Helper()
+	p := New(cfg, s.zone, s.log, s.log)
+	p.open = func(string) (store, error) { return s.disk.open() }
+	p.watch = func(certdir.Config) watcher { return slow{s.tree, let} }
+	if err := p.Prepare(); err != nil {
+		s.t.Fatal(err)
+	}
+	return p
+}
+
+func (s *stage) startSlowly(cfg Config) (let chan struct{}) {
+	s.t.Helper()
+	let = make(chan struct{})
+	s.p = s.prepareSlowly(cfg, let)
+	s.p.Start()
+	s.p.Inherit()
+	synctestWait()
+	return let
+}
+
+// An owner whose old key is due to leave, and one that the ledger does not know.
+func TestStartAnswersFromTheLedgerWhileDirectoriesAreRead(t *testing.T) {
+	const web = "_443._tcp.www.example.org."
+	onStage(t, func(s *stage) {
+		s.put("/certs", "mail", mailLeaf("k1"))
+		s.start(config())
+		s.after(time.Hour)
+		s.put("/certs", "mail", mailLeaf("k2"))
+		s.after(48*time.Hour - 5*time.Minute)
+		s.want(mail, "k1", "k2")
+		s.p.Stop()
+		s.tree.unrun()
+		// While it is down, the old certificate is put back in use.
+		s.enter("/certs", "mail", mailLeaf("k1"))
+		cfg := config(owner25(), Owner{Name: web, Host: "www.example.org.", Policy: policy()})
+		cfg.TTL, cfg.Owners[0].Policy.TTL, cfg.Owners[1].Policy.TTL = 60, 60, 60
+		before := time.Now()
+		let := s.startSlowly(cfg)
+		if waited := time.Since(before); waited != patience {
+			t.Errorf("the start waited %s for the directories, want %s", waited, patience)
+		}
+		s.after(time.Hour) // k1 was due to leave
+		s.want(mail, "k1", "k2")
+		if e, _ := s.p.Table().Lookup(mail); e.Set != nil && e.Set.RRs(mail)[0].Header().Ttl != 3600 {
+			t.Errorf("it is answered under %d s, which the ledger does not have", e.Set.RRs(mail)[0].Header().Ttl)
+		}
+		if e, ok := s.p.Table().Lookup(web); !ok || e.Set == nil || !e.Set.Unknown {
+			t.Errorf("what the ledger does not have is answered: %+v", e)
+		}
+		if s.p.Known() {
+			t.Error("everything is said to be known")
+		}
+		var refused *control.Error
+		if _, err := s.p.Act(control.Action{Verb: control.Withdraw, Owner: mail}, false); !errors.As(err, &refused) || refused.Code != control.CodeStarting {
+			t.Errorf("the operator acts on what is not known: %v", err)
+		}
+		s.enter("/certs", "www", leaf("w", "1", "www.example.org"))
+		close(let)
+		synctestWait()
+		s.want(mail, "k1", "k2")
+		s.want(web, "w")
+		if got := s.states(mail); got != "active, retired" && got != "retired, active" {
+			t.Errorf("after the directories were read: %s", got)
+		}
+		if !s.p.Known() {
+			t.Error("something is said to be unknown")
+		}
+		s.after(49 * time.Hour)
+		s.want(mail, "k1")
+	})
+}
+
+// What no ledger vouches for is not answered early: a first start, one after a loss, a reload.
+func TestStartWaitsForTheDirectoriesWhereTheLedgerCannotVouch(t *testing.T) {
+	cases := map[string]func(s *stage){
+		"a first start": func(s *stage) { s.tree = newTree() },
+		"an older copy of the ledger": func(s *stage) {
+			s.put("/certs", "mail", mailLeaf("k1"))
+			s.start(config())
+			s.p.Stop()
+			s.p, s.disk.origin = nil, ledger.Restored
+		},
+		"a reload": func(s *stage) {
+			s.put("/certs", "mail", mailLeaf("k1"))
+			s.start(config())
+		},
+	}
+	for name, before := range cases {
+		t.Run(name, func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				before(s)
+				let := make(chan struct{})
+				time.AfterFunc(20*time.Second, func() { close(let) })
+				begun := time.Now()
+				p := s.prepareSlowly(config(), let)
+				if waited := time.Since(begun); waited != 20*time.Second {
+					t.Errorf("it was ready after %s", waited)
+				}
+				p.Abort()
+			})
+		})
+	}
+}
+
+func TestStopDoesNotWaitForTheFirstSweep(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.put("/certs", "mail", mailLeaf("k1"))
+		s.start(config())
+		s.after(time.Hour)
+		s.p.Stop()
+		s.startSlowly(config())
+		s.after(time.Minute)
+		s.p.Stop()
+		s.p = nil
+		timeline, _ := s.disk.stored(mail)
+		if len(timeline.Keys) != 1 || !timeline.Keys[0].RetiredAt.IsZero() {
+			t.Errorf("the end of the sweep was taken for the end of the files: %+v", timeline.Keys)
+		}
+	})
+}
