@@ -5,9 +5,11 @@
 // It needs dnsperf, nsd, knot and bind9-utils (Debian packages). Usage, in the repository:
 //
 //	go run ./contrib/bench [-rounds 20] [-slice 1s] [-owners 100000] [-only REGEXP]
+//	go run ./contrib/bench tree [-lineages 100000] [-bulk 10000] [-renewals 20] [-sweeps 8] [-dir DIR]
 //	go run ./contrib/bench growth [-sizes 1000,10000,100000] [-svg FILE]
 //
-// The first prints a table of servers for each row and the ratios to ours. The second runs the Go benchmarks that have a
+// The first prints a table of servers for each row and the ratios to ours. The second makes a certbot tree and measures the
+// server on it: starts, heap, renewals one by one and many at once, ledger, sweeps. The third runs the Go benchmarks that have a
 // size, prints how their costs grow with it, and draws that.
 package main
 
@@ -22,14 +24,26 @@ import (
 
 func main() {
 	run := servers
-	if len(os.Args) > 1 && os.Args[1] == "growth" {
-		os.Args = append(os.Args[:1], os.Args[2:]...)
-		run = growth
+	if len(os.Args) > 1 {
+		if other := map[string]func() error{"growth": growth, "tree": tree}[os.Args[1]]; other != nil {
+			os.Args = append(os.Args[:1], os.Args[2:]...)
+			run = other
+		}
 	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+func (b *bench) closeWhenInterrupted() {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt)
+	go func() {
+		<-interrupted
+		b.close()
+		os.Exit(1)
+	}()
 }
 
 // servers measures every row.
@@ -47,13 +61,7 @@ func servers() error {
 	if b.dir, err = os.MkdirTemp("", "bench"); err != nil {
 		return err
 	}
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt)
-	go func() {
-		<-interrupted
-		b.close()
-		os.Exit(1)
-	}()
+	b.closeWhenInterrupted()
 	defer b.close()
 	if err := b.prepare(); err != nil {
 		return err

@@ -21,6 +21,9 @@ type Config struct {
 	// Known are the files that are remembered to have held a certificate or key: what becomes of one is told whatever its
 	// name. It is not changed.
 	Known map[string]bool
+	// Issuers tells that associations with issuers are wanted: then only a signature tells who issued a leaf, and where no
+	// certificate of the lineage did, nobody.
+	Issuers bool
 	// KeepDER keeps whole certificates for `x 0 0`.
 	KeepDER bool
 }

@@ -159,7 +159,11 @@ func (g *gathered) show(path string, f File) {
 // finish computes the leaves.
 func (g *gathered) finish() *Lineage {
 	isLeaf := make(map[string]bool)
-	for _, leaf := range dane.Leaves(g.certs, g.chain) {
+	leaves := dane.LikelyLeaves
+	if g.watcher.cfg.Issuers {
+		leaves = dane.Leaves
+	}
+	for _, leaf := range leaves(g.certs, g.chain) {
 		isLeaf[leaf.SHA256] = true
 		g.addLeaf(Leaf{
 			Material: leaf.Material(), Algorithm: dane.KeyAlgorithm(leaf.SPKI),

@@ -2,8 +2,11 @@ package certdir
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/x509"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -180,6 +183,23 @@ func TestKeepDERKeepsWholeCertificates(t *testing.T) {
 			if (m.Leaf.DER != "") != keep || (m.Issuer.DER != "") != keep {
 				t.Errorf("keep %v: %+v", keep, m)
 			}
+		}
+	}
+}
+
+// A chain file that holds another CA of the same name and key identifier is no reason for an association with that CA.
+func TestSignaturesTellTheIssuerWhereOneIsWanted(t *testing.T) {
+	base := t.TempDir()
+	p, impostor := newPKI(t), newPKI(t)
+	p.ca.SubjectKeyId, impostor.ca.SubjectKeyId = []byte("same"), []byte("same")
+	der, err := x509.CreateCertificate(rand.Reader, impostor.ca, impostor.ca, impostor.key.Public(), impostor.key)
+	ok(t, err)
+	write(t, base+"/mail.pem", p.issue("mail").cert+toPEM("CERTIFICATE", der))
+	for _, wanted := range []bool{false, true} {
+		l := New(Config{Certs: []string{base}, Rescan: rescan, Issuers: wanted}).Sweep(context.Background()).Lineages[0]
+		likely := slices.ContainsFunc(l.Leaves, func(l Leaf) bool { return l.Material.Issuer.SPKI != "" })
+		if likely == wanted {
+			t.Errorf("issuers wanted: %t, found: %t", wanted, likely)
 		}
 	}
 }

@@ -248,6 +248,34 @@ func TestVerifiedIssuerComesBeforeLikelyOne(t *testing.T) {
 	}
 }
 
+// Who wants no issuers is told of likely ones, but of a leaf no less and no more.
+func TestLikelyIssuerIsTheOneThatTheLeafNames(t *testing.T) {
+	cast := company(t)
+	cast["elder"] = issue(t, "mail", p256Key(t), nil, names("mail.example.org")).cert // no CA, and called like a leaf
+	cast["namesake"] = issue(t, "CA", p256Key(t), nil, names("mail.example.org"), keyIDs("ca-id", "")).cert
+	for certs, want := range map[string]string{
+		"rsa namesake":        "rsa<nobody namesake<nobody", // it is no CA
+		"rsa impostor":        "rsa<impostor",
+		"rsa impostor ca":     "rsa<impostor",
+		"by-other oldca":      "by-other<oldca", // without identifiers the signature says it
+		"by-other ca":         "by-other<nobody",
+		"rsa ecdsa ca root":   "rsa<ca ecdsa<ca",
+		"self self-rekeyed":   "self<nobody self-rekeyed<nobody",
+		"rsa elder ca":        "rsa<ca elder<nobody",
+		"challenge rsa":       "rsa<nobody",
+		"rsa crossed root2":   "rsa<crossed",
+		"ca root":             "ca<root",
+		"self self-again rsa": "self<nobody self-again<nobody rsa<nobody",
+	} {
+		if got := cast.tell(LikelyLeaves(cast.pick(t, certs), nil)); got != want {
+			t.Errorf("%s: got %q, want %q", certs, got, want)
+		}
+	}
+	if got := cast.tell(Leaves(cast.pick(t, "rsa impostor"), nil)); got != "rsa<nobody" {
+		t.Errorf("for who wants issuers: %q", got)
+	}
+}
+
 func TestSignatureChecksAreBounded(t *testing.T) {
 	cast := company(t)
 	k := &kin{known: map[[2]*Certificate]verdict{}, left: 1}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/control"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
 )
 
@@ -147,4 +148,39 @@ func TestStopDoesNotWaitForTheFirstSweep(t *testing.T) {
 			t.Errorf("the end of the sweep was taken for the end of the files: %+v", timeline.Keys)
 		}
 	})
+}
+
+// Signatures are checked, and whole certificates kept, where something needs that.
+func TestWatcherIsToldWhatIsWanted(t *testing.T) {
+	needsBoth := dane.Combination{Usage: dane.DANETA, Selector: dane.Cert, MatchingType: dane.Full}
+	cases := map[string]func(s *stage, cfg *Config){
+		"an owner": func(_ *stage, cfg *Config) {
+			cfg.Owners[0].Policy.Combinations = []dane.Combination{spki311, needsBoth}
+		},
+		"a pattern": func(_ *stage, cfg *Config) {
+			*cfg = stars(star443)
+			cfg.Patterns[0].Policy.Combinations = []dane.Combination{needsBoth}
+		},
+		"the zone":      func(s *stage, _ *Config) { s.zone.view.TLSA = []dane.Association{{Combination: needsBoth, Data: "x"}} },
+		"nobody at all": func(*stage, *Config) {},
+	}
+	for who, wants := range cases {
+		t.Run(who, func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				cfg := config()
+				wants(s, &cfg)
+				p := New(cfg, s.zone, s.log, s.log)
+				p.open = func(string) (store, error) { return s.disk.open() }
+				var got certdir.Config
+				p.watch = func(c certdir.Config) watcher { got = c; return newTree() }
+				if err := p.Prepare(); err != nil {
+					t.Fatal(err)
+				}
+				p.Abort()
+				if want := who != "nobody at all"; got.Issuers != want || got.KeepDER != want {
+					t.Errorf("issuers %t, whole certificates %t", got.Issuers, got.KeepDER)
+				}
+			})
+		})
+	}
 }

@@ -129,13 +129,20 @@ func (p *Publisher) places() map[string]bool {
 	return places
 }
 
-func (p *Publisher) wholeCertificates() bool {
+// wants tells whether some owner has a combination of a kind, or its zone.
+func (p *Publisher) wants(kind func(dane.Combination) bool) bool {
 	for _, o := range slices.Concat(p.cfg.Owners, p.cfg.Patterns) {
-		for _, c := range o.Policy.Combinations {
-			if c.Selector == dane.Cert && c.MatchingType == dane.Full {
-				return true
-			}
+		if slices.ContainsFunc(o.Policy.Combinations, kind) {
+			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(p.owners, func(o *owner) bool {
+		return slices.ContainsFunc(o.view.TLSA, func(a dane.Association) bool { return kind(a.Combination) })
+	})
 }
+
+func wholeCertificate(c dane.Combination) bool {
+	return c.Selector == dane.Cert && c.MatchingType == dane.Full
+}
+
+func issuer(c dane.Combination) bool { return c.Usage == dane.PKIXTA || c.Usage == dane.DANETA }
