@@ -89,9 +89,10 @@ func (d *decider) apply() {
 	d.retire()
 	d.remove()
 	d.ready()
+	before := slices.Clone(d.t.Combinations)
 	d.combine()
 	d.associate()
-	d.gate()
+	d.gate(before)
 	d.settle()
 }
 

@@ -164,9 +164,10 @@ func allStaged(places []Place) bool {
 	return !slices.ContainsFunc(places, func(p Place) bool { return !p.Staged })
 }
 
-// admitted applies the limit of rule 7. Keys with the same associations count once.
+// admitted applies the limit of rule 7. Keys with the same associations count once. An installed certificate that lacks none
+// of the associations in force may have been called safe to install, as one over a Ready key is, and is never refused.
 func (d *decider) admitted(s Seen) bool {
-	if len(d.keys) < maxKeys || d.rank(s) == 0 {
+	if len(d.keys) < maxKeys || d.rank(s) == 0 || !allStaged(s.Places) && d.offered(s.Material) {
 		return true
 	}
 	sets := map[string]bool{}
@@ -176,9 +177,27 @@ func (d *decider) admitted(s Seen) bool {
 	return len(sets) < maxKeys || sets[d.fingerprint(s.Material)]
 }
 
+// offered tells whether the owner has each of the associations of m in the combinations in force already.
+func (d *decider) offered(m dane.Material) bool {
+	has := map[dane.Association]bool{}
+	for _, k := range d.keys {
+		for _, a := range associations(&k.Key, d.t.Combinations) {
+			has[a] = true
+		}
+	}
+	for _, f := range d.t.Fixed {
+		has[f.Association] = true
+	}
+	return len(d.t.Combinations) > 0 && !slices.ContainsFunc(d.t.Combinations, func(c dane.Combination) bool {
+		a, err := m.Association(c)
+		return err != nil || !has[a]
+	})
+}
+
+// fingerprint stands for the associations of m, in the combinations in force and in those to come.
 func (d *decider) fingerprint(m dane.Material) string {
 	var b strings.Builder
-	for _, c := range d.p.Combinations {
+	for _, c := range slices.Concat(d.t.Combinations, d.p.Combinations) {
 		if a, err := m.Association(c); err == nil {
 			b.WriteString(a.Data)
 		}
