@@ -32,6 +32,7 @@ func (d *decider) observe() {
 	slices.SortStableFunc(newcomers, func(a, b Seen) int { return cmp.Compare(d.rank(a), d.rank(b)) })
 	for _, s := range newcomers {
 		if !d.admitted(s) {
+			d.keep(s.Material)
 			d.problem(TooManyKeys, fmt.Sprintf("%q of lineage %s is not published: the owner has %d keys already; "+
 				"remove certificates that are not in use, or give the owner its lineages by `from`",
 				s.Places[0].File, s.Lineage, maxKeys))
@@ -40,6 +41,15 @@ func (d *decider) observe() {
 		k := &key{Key: Key{SeenAt: d.now}}
 		d.keys = append(d.keys, k)
 		d.meet(k, s)
+	}
+}
+
+// keep lets what the refused m has in common with known keys neither retire nor leave: a watched directory holds that.
+func (d *decider) keep(m dane.Material) {
+	for _, k := range d.keys {
+		if k.Material.Leaf.SPKI == m.Leaf.SPKI {
+			k.kept, k.RetiredAt, k.RetiredTTL = true, Stamp{}, 0
+		}
 	}
 }
 

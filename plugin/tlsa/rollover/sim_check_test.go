@@ -198,12 +198,16 @@ func (n *node) checkSeen() {
 	if !n.timeline.WithdrawnAt.IsZero() || slices.ContainsFunc(n.last.Problems, func(p Problem) bool { return p.Reason == TooManyKeys }) {
 		return
 	}
+	combinations := n.last.Timeline.Combinations
+	if len(n.timeline.Associations) > 0 { // one that cannot leave yet stays for all keys
+		combinations = slices.Concat(combinations, n.timeline.Combinations)
+	}
 	for path, f := range n.files {
 		c := n.read(path, f)
 		if c == nil {
 			continue
 		}
-		for _, k := range n.timeline.Combinations {
+		for _, k := range combinations {
 			if a, ok := c.associations[k]; ok && !slices.Contains(n.shown, a) {
 				n.sim.fail("node %d does not publish %s of %s", n.name, nameOf(a), path)
 			}
