@@ -1,6 +1,7 @@
 package rollover
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -191,8 +192,8 @@ func (n *node) provide(d Decision) {
 // observe is publish's atlas.observe.
 func (n *node) observe(t Timeline) Observation {
 	o := Observation{Known: n.known, Hidden: n.hidden == doubts, Files: map[string]FileState{}}
-	for path, f := range n.files {
-		at := place(path)
+	for _, path := range slices.Sorted(maps.Keys(n.files)) {
+		f, at := n.files[path], place(path)
 		c := n.read(path, f)
 		if c == nil {
 			continue
