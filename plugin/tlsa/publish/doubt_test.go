@@ -157,3 +157,43 @@ func TestCombinationThatCouldNotBeRecordedIsWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+func TestKeyThatReturnedWhileTheDiskWasFullIsOwedItsGrace(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.put("/certs", "mail", mailLeaf("a"))
+		s.start(config())
+		s.after(3 * time.Hour)
+		s.put("/certs", "mail", mailLeaf("b"))
+		s.after(time.Hour)
+		s.disk.fill(true)
+		s.put("/certs", "mail", mailLeaf("a"))
+		s.after(100 * time.Hour)
+		s.put("/certs", "mail", mailLeaf("b"))
+		s.after(time.Minute)
+		s.disk.fill(false)
+		s.after(2 * time.Minute)
+		s.want(mail, "a", "b")
+		s.after(47 * time.Hour)
+		s.want(mail, "a", "b")
+		s.after(2 * time.Hour)
+		s.want(mail, "b")
+	})
+}
+
+func TestOldCombinationWithoutRecordsIsNotShownWhileTheDiskIsFull(t *testing.T) {
+	onStage(t, func(s *stage) {
+		o := owner25()
+		o.From = []string{"mail"} // a bare key has no names
+		s.start(config(o))
+		s.after(3 * time.Hour)
+		s.disk.fill(true)
+		o.Policy.Combinations = []dane.Combination{{Usage: dane.DANEEE, Selector: dane.Cert, MatchingType: dane.SHA256}}
+		s.reload(config(o))
+		s.put("/next", "mail", bareLeaf("a"))
+		s.after(time.Minute)
+		s.denied(mail)
+		s.disk.fill(false)
+		s.after(2 * time.Minute)
+		s.denied(mail)
+	})
+}

@@ -19,7 +19,7 @@ type owner struct {
 	policy   rollover.Policy   // Owner's, with what the zone's SOA adds
 	timeline rollover.Timeline // as the ledger has it
 	adopted  bool              // timeline is not yet in the ledger under this block
-	// unrecorded are keys that are shown though the ledger could not take them. Their retirement counts from when it can.
+	// unrecorded are keys that are shown though the ledger could not take them, or their return.
 	unrecorded []rollover.Key
 	shown      []dane.Association
 	answer     rollover.Answer
@@ -44,11 +44,8 @@ func (o *owner) served() bool { return o.view.Cut == "" && !o.signed }
 // base is the timeline that the next decision starts from. An owner that is shown has records, recorded or not, so that what
 // comes next is not its first.
 func (o *owner) base() rollover.Timeline {
-	t := o.timeline
-	if len(o.unrecorded) > 0 {
-		t.Keys = slices.Concat(t.Keys, o.unrecorded)
-	}
-	if len(o.unrecorded) > 0 || len(o.shown) > 0 && len(t.Associations) == 0 { // a pin may be all that is shown
+	t := o.timeline.With(o.unrecorded)
+	if len(o.shown) > 0 && len(t.Associations) == 0 { // a pin may be all that is shown
 		t.NoneSince = rollover.Stamp{}
 	}
 	return t

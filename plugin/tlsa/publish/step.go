@@ -149,18 +149,14 @@ func (p *Publisher) accept(o *owner, d rollover.Decision) {
 // provide shows what a decision adds though the ledger does not have it, and takes nothing away (the exception of rule 5).
 func (p *Publisher) provide(o *owner, d rollover.Decision) {
 	p.failed[o] = struct{}{}
-	o.unrecorded = nil
+	o.unrecorded = o.timeline.Unrecorded(d.Timeline.Keys)
 	o.shown = union(o.shown, d.RRset)
 	for _, k := range d.Timeline.Keys {
 		// A combination that would leave stays for all keys, the new ones included (R11).
 		for _, c := range o.timeline.Combinations {
-			if a, err := k.Material.Association(c); err == nil && d.Timeline.WithdrawnAt.IsZero() {
+			if a, err := k.Material.Association(c); err == nil && d.Timeline.WithdrawnAt.IsZero() && len(o.timeline.Associations) > 0 {
 				o.shown = union(o.shown, []dane.Association{a})
 			}
-		}
-		if !o.timeline.Has(k.Material) {
-			k.RetiredAt, k.RetiredTTL = rollover.Stamp{}, 0
-			o.unrecorded = append(o.unrecorded, k)
 		}
 	}
 	answer := d.Answer

@@ -59,7 +59,7 @@ func (d *decider) ready() {
 		}
 	}
 	for _, k := range d.keys {
-		k.Ungated = k.Ungated && !d.safe(k)
+		k.Ungated = k.Ungated && !d.safe(k, d.t.Combinations)
 	}
 }
 
@@ -71,18 +71,23 @@ func (d *decider) holdLeft(a *Times) time.Duration {
 	return a.PublishedAt.Left(d.p.holdFor(a.PublishedTTL), d.now)
 }
 
-// gate finds the keys that became Active before all of their associations were Ready: the one unsafe event (design 1).
-func (d *decider) gate() {
+// gate finds the keys that became Active before all of their associations were Ready: the one unsafe event (design 1). What a
+// combination that enters with them has to wait for puts nobody at risk; before are those that were in force.
+func (d *decider) gate(before []dane.Combination) {
+	stayed := slices.DeleteFunc(before, func(c dane.Combination) bool { return !slices.Contains(d.t.Combinations, c) })
+	if len(stayed) == 0 {
+		stayed = d.t.Combinations
+	}
 	for _, k := range d.keys {
 		if k.fresh && !k.Initial {
-			k.Ungated = !d.safe(k)
+			k.Ungated = !d.safe(k, stayed)
 		}
 	}
 }
 
-// safe tells whether k may be in use: all of its associations are known, and gated.
-func (d *decider) safe(k *key) bool {
-	return !slices.ContainsFunc(d.t.Combinations, func(c dane.Combination) bool {
+// safe tells whether k may be in use as far as cs go: all of its associations are known, and gated.
+func (d *decider) safe(k *key, cs []dane.Combination) bool {
+	return !slices.ContainsFunc(cs, func(c dane.Combination) bool {
 		a, err := k.Material.Association(c)
 		return err != nil || !d.gated(a)
 	})

@@ -52,6 +52,7 @@ type key struct {
 	Key
 	was   bool // it was Active before
 	seen  bool // some place holds it now
+	kept  bool // a place holds a certificate over it that the limit refuses
 	fresh bool // it has just become Active
 }
 
@@ -89,9 +90,10 @@ func (d *decider) apply() {
 	d.retire()
 	d.remove()
 	d.ready()
+	before := slices.Clone(d.t.Combinations)
 	d.combine()
 	d.associate()
-	d.gate()
+	d.gate(before)
 	d.settle()
 }
 
@@ -215,16 +217,16 @@ func (d *decider) countTTL() {
 	}
 	d.t.TTL = d.p.TTL
 	d.t.OldTTLs = slices.DeleteFunc(d.t.OldTTLs, func(u TTLUse) bool {
-		return u.TTL <= d.t.TTL || u.left(d.now) <= 0
+		return u.TTL <= d.t.TTL || u.left(d.p, d.now) <= 0
 	})
 	if len(d.t.OldTTLs) == 0 {
 		d.t.OldTTLs = nil
 	}
 }
 
-// left is how long a cache may still count by u.
-func (u TTLUse) left(now Stamp) time.Duration {
-	return u.Until.Left(time.Duration(u.TTL)*time.Second, now)
+// left is how long a cache may still count by u: it may have asked a server that lags behind.
+func (u TTLUse) left(p Policy, now Stamp) time.Duration {
+	return u.Until.Left(p.Propagation+time.Duration(u.TTL)*time.Second, now)
 }
 
 // largestTTL is the largest TTL, in seconds, by which a cache may count today.
@@ -260,7 +262,7 @@ func (d *decider) next() time.Duration {
 		}
 	}
 	for _, u := range d.t.OldTTLs {
-		due(u.left(d.now))
+		due(u.left(d.p, d.now))
 	}
 	for _, r := range d.t.Revoked {
 		due(r.Until(d.p, d.now))

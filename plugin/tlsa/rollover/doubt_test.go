@@ -1,7 +1,11 @@
 package rollover
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 // The faults that the simulator has found.
@@ -64,5 +68,97 @@ func TestNameThatIsWithdrawnSinceAnUnknownTimeIsNotSafe(t *testing.T) {
 	w.timeline.WithdrawnAt = at(0)
 	if s := w.timeline.Safe(leaf("A").Association, w.p, at(hour)); s.Safe || s.Left != w.p.Hold {
 		t.Errorf("got %+v", s)
+	}
+}
+
+// Sequence 432042 of the simulation: a server that lags behind has handed out records of before under the ttl of before.
+func TestWithdrawnNameIsSafeOnceTheLaggardsLastCacheIsOver(t *testing.T) {
+	w := newWorld(t)
+	w.p.Propagation = 10 * time.Minute
+	w.put(live, "A")
+	w.step(at(0))
+	w.step(at(10 * hour))
+	withdrawn(w)
+	w.step(at(10 * hour))
+	ttl(10)(w)
+	w.p.Hold += w.p.Propagation
+	w.step(at(10 * hour))
+	for after, want := range map[time.Duration]bool{hour: false, hour + 10*time.Minute - 1: false, 2*hour + 10*time.Minute: true} {
+		now := at(10*hour + after)
+		d := Decide(w.timeline, w.observe(), w.p, now)
+		if got := d.Timeline.Safe(leaf("B").Association, w.p, now); got.Safe != want {
+			t.Errorf("%v after it was withdrawn: %+v, want %v", after, got, want)
+		}
+	}
+}
+
+// Sequences 268797 and 349697: what a refused certificate has in common with a known key stays while its file holds it.
+func TestLimitTakesNothingAway(t *testing.T) {
+	w := newWorld(t)
+	as("3 0 1, 3 1 1")(w)
+	for i, key := range strings.Fields("A B C E F G H I J K L M") {
+		w.put(fmt.Sprintf("next/l%02d/cert.pem", i), key)
+	}
+	w.step(at(0))
+	for _, s := range []struct {
+		now      Stamp
+		do       func(*world)
+		has, not string
+	}{
+		{at(hour), put("next/new/cert.pem", "A'"), "A", "A'/301"},
+		{at(2 * hour), put("next/l00/cert.pem", "B"), "A", "A'/301"},
+		{at(100 * hour), nil, "A", "A'/301"},
+		{at(101 * hour), put("next/new/cert.pem", "C"), "A", ""},
+		{at(149*hour - 1), nil, "A", ""},
+		{at(149 * hour), nil, "B", "A"},
+		{at(150 * hour), put("next/l01/cert.pem", "A'"), "A'/301", ""},
+	} {
+		if w.now = s.now; s.do != nil {
+			s.do(w)
+		}
+		w.step(s.now)
+		var got []string
+		for _, a := range w.timeline.RRset() {
+			got = append(got, labels()[a])
+		}
+		if !slices.Contains(got, s.has) || slices.Contains(got, s.not) {
+			t.Errorf("after %v: got %v, want %s and not %q", s.now.Service, got, s.has, s.not)
+		}
+	}
+}
+
+// Sequences 278281 and 343975: an old key is in use again and cannot be recorded, until long after its grace.
+func TestReturnThatIsNotRecordedIsRemembered(t *testing.T) {
+	w := newWorld(t)
+	w.put(live, "A")
+	w.step(at(0))
+	w.put(live, "B")
+	w.step(at(10 * hour))
+	recorded := w.timeline
+	var unrecorded []Key
+	provide := func(now Stamp) {
+		w.now, w.timeline = now, recorded.With(unrecorded)
+		unrecorded = recorded.Unrecorded(w.decide().Timeline.Keys)
+	}
+	provide(at(11 * hour))
+	if len(unrecorded) != 0 {
+		t.Fatalf("unrecorded without a change: %+v", unrecorded)
+	}
+	w.put(live, "A")
+	provide(at(20 * hour))
+	provide(at(90 * hour))
+	w.put(live, "B", "C")
+	provide(at(100 * hour))
+	if n := len(unrecorded); n != 2 || !unrecorded[0].RetiredAt.IsZero() {
+		t.Fatalf("%d unrecorded, %+v", n, unrecorded)
+	}
+	w.timeline = recorded.With(unrecorded)
+	w.step(at(110 * hour))
+	if got, want := w.String(), "A retired, B active, C active!"; got != want {
+		t.Errorf("once it is recorded: %s, want %s", got, want)
+	}
+	w.step(at(158*hour - 1))
+	if got, want := w.String(), "A retired, B active, C active"; got != want {
+		t.Errorf("before grace is over: %s, want %s", got, want)
 	}
 }

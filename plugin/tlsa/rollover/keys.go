@@ -32,6 +32,7 @@ func (d *decider) observe() {
 	slices.SortStableFunc(newcomers, func(a, b Seen) int { return cmp.Compare(d.rank(a), d.rank(b)) })
 	for _, s := range newcomers {
 		if !d.admitted(s) {
+			d.keep(s.Material)
 			d.problem(TooManyKeys, fmt.Sprintf("%q of lineage %s is not published: the owner has %d keys already; "+
 				"remove certificates that are not in use, or give the owner its lineages by `from`",
 				s.Places[0].File, s.Lineage, maxKeys))
@@ -40,6 +41,15 @@ func (d *decider) observe() {
 		k := &key{Key: Key{SeenAt: d.now}}
 		d.keys = append(d.keys, k)
 		d.meet(k, s)
+	}
+}
+
+// keep lets what the refused m has in common with known keys neither retire nor leave: a watched directory holds that.
+func (d *decider) keep(m dane.Material) {
+	for _, k := range d.keys {
+		if k.Material.Leaf.SPKI == m.Leaf.SPKI {
+			k.kept, k.RetiredAt, k.RetiredTTL = true, Stamp{}, 0
+		}
 	}
 }
 
@@ -164,9 +174,10 @@ func allStaged(places []Place) bool {
 	return !slices.ContainsFunc(places, func(p Place) bool { return !p.Staged })
 }
 
-// admitted applies the limit of rule 7. Keys with the same associations count once.
+// admitted applies the limit of rule 7. Keys with the same associations count once. An installed certificate that lacks none
+// of the associations in force may have been called safe to install, as one over a Ready key is, and is never refused.
 func (d *decider) admitted(s Seen) bool {
-	if len(d.keys) < maxKeys || d.rank(s) == 0 {
+	if len(d.keys) < maxKeys || d.rank(s) == 0 || !allStaged(s.Places) && d.offered(s.Material) {
 		return true
 	}
 	sets := map[string]bool{}
@@ -176,9 +187,27 @@ func (d *decider) admitted(s Seen) bool {
 	return len(sets) < maxKeys || sets[d.fingerprint(s.Material)]
 }
 
+// offered tells whether the owner has each of the associations of m in the combinations in force already.
+func (d *decider) offered(m dane.Material) bool {
+	has := map[dane.Association]bool{}
+	for _, k := range d.keys {
+		for _, a := range associations(&k.Key, d.t.Combinations) {
+			has[a] = true
+		}
+	}
+	for _, f := range d.t.Fixed {
+		has[f.Association] = true
+	}
+	return len(d.t.Combinations) > 0 && !slices.ContainsFunc(d.t.Combinations, func(c dane.Combination) bool {
+		a, err := m.Association(c)
+		return err != nil || !has[a]
+	})
+}
+
+// fingerprint stands for the associations of m, in the combinations in force and in those to come.
 func (d *decider) fingerprint(m dane.Material) string {
 	var b strings.Builder
-	for _, c := range d.p.Combinations {
+	for _, c := range slices.Concat(d.t.Combinations, d.p.Combinations) {
 		if a, err := m.Association(c); err == nil {
 			b.WriteString(a.Data)
 		}

@@ -13,7 +13,7 @@ import (
 func (d *decider) retire() {
 	leaving := map[*key]string{}
 	for _, k := range d.keys {
-		if k.seen || !k.RetiredAt.IsZero() {
+		if k.seen || k.kept || !k.RetiredAt.IsZero() {
 			continue
 		}
 		if why, ok := d.evidence(k); ok {

@@ -2,6 +2,7 @@ package rollover
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,6 +117,74 @@ func TestLimitRefusesStagedKeysThenNewLineages(t *testing.T) {
 				want: "A/301 active!, E/301 retired~, " + first[12][len("E/301 active~, "):]},
 			row{now: at(2), do: put("certs/l00/fullchain.pem", "E"), want: "A/301 retired~, " + first[12]}),
 	})
+}
+
+// Sequences 221552 and 250124 of the simulation: a flood of staged keys while `3 0 1` waits for the certificate of a bare key.
+func TestLimitAdmitsTheCertificateOfAReadyKey(t *testing.T) {
+	staged := func(keys string) func(*world) {
+		return func(w *world) {
+			for i, key := range strings.Fields(keys) {
+				w.put(fmt.Sprintf("next/l%02d/key.pem", i), key)
+			}
+		}
+	}
+	full := "A ready, B ready, C ready, E ready, F ready, G ready, H ready, I ready, J ready, K ready, L ready, M ready"
+	waits := row{now: at(0), do: func(w *world) { staged("A? B C E F G H I J K L M")(w) }}
+	waits.want = strings.ReplaceAll(full, "ready", "published")
+	held := row{now: at(3 * hour), want: full}
+	life(t, map[string][]row{
+		"while another combination waits for it": {waits, held,
+			{now: at(4 * hour), do: as("3 0 1"), want: full + " | combination-waits"},
+			{now: at(5 * hour), do: put("certs/new/fullchain.pem", "A"), want: "A active, A/301 active~, " + func() string {
+				var both []string
+				for key := range strings.FieldsSeq("B C E F G H I J K L M") {
+					both = append(both, key+" ready, "+key+"/301 published")
+				}
+				return strings.Join(both, ", ")
+			}()},
+		},
+		"and a certificate whose record the zone has": {waits, held,
+			{now: at(4 * hour), do: all(as("3 0 1"), zone(association("D", "3 1 1"))), want: strings.Replace(full, "E", "D active~, E", 1) +
+				" | combination-waits, zone-record"},
+			{now: at(8 * hour), do: put("certs/new/fullchain.pem", "D"), want: strings.Replace(full, "E", "D active, E", 1) +
+				" | combination-waits, zone-record"},
+			{now: at(9 * hour), do: zone(), want: strings.Replace(full, "E", "D active, E", 1) + " | combination-waits"},
+			{now: at(60 * hour), want: strings.Replace(full, "E", "D active, E", 1) + " | combination-waits"},
+		},
+		"and not what is staged": {waits, held,
+			{now: at(4 * hour), do: all(as("3 0 1"), put("next/a/fullchain.pem", "B'")), want: full + " | combination-waits, too-many-keys"}},
+		"and no other key": {waits, held,
+			{now: at(4 * hour), do: all(as("3 0 1"), put("certs/b/fullchain.pem", "N")), want: full + " | combination-waits, too-many-keys"}},
+	})
+}
+
+func TestLimitCountsBareKeysWhoseCombinationWaits(t *testing.T) {
+	w := newWorld(t)
+	w.put(live, "A")
+	w.step(at(0))
+	as("3 0 1, 3 1 1")(w)
+	for i, key := range strings.Fields("B C D E F G H I J K L M N O P Q") {
+		w.put(fmt.Sprintf("next/l%02d/key.pub", i), key+"?")
+	}
+	as("3 0 1")(w)
+	w.step(at(hour))
+	if n := len(w.timeline.Keys); n != maxKeys {
+		t.Errorf("%d keys are published, %v", n, w)
+	}
+}
+
+func TestLimitRefusesACertificateWithoutItsIssuer(t *testing.T) {
+	w := newWorld(t)
+	as("2 1 1, 3 1 1")(w)
+	for key := range strings.FieldsSeq("A B C D E F G H I J K L") {
+		w.put("next/"+key+"/fullchain.pem", key+"<X")
+	}
+	w.step(at(0))
+	w.put("certs/a/fullchain.pem", "A'") // over a known key
+	w.step(at(10 * hour))
+	if n := len(w.timeline.Keys); n != maxKeys {
+		t.Errorf("%d keys, %v", n, w)
+	}
 }
 
 func TestTheOperatorWithdraws(t *testing.T) {

@@ -162,7 +162,7 @@ func (n *node) checkGone() {
 		if slices.Contains(n.shown, a) || a == stranger() || slices.Contains(n.unsaid, a) {
 			continue
 		}
-		if !slices.Contains(n.timeline.Combinations, a.Combination) { // I1 looks at what remains
+		if !slices.Contains(n.inForce(), a.Combination) { // I1 looks at what remains
 			n.sim.reach("combination left")
 			continue
 		}
@@ -193,6 +193,14 @@ func (n *node) checkLeft(c *cert, a dane.Association) {
 	n.sim.reach("removed")
 }
 
+// inForce are the combinations of the last decision and, as long as the ledger has records in others, those.
+func (n *node) inForce() []dane.Combination {
+	if len(n.timeline.Associations) == 0 {
+		return n.last.Timeline.Combinations
+	}
+	return slices.Concat(n.last.Timeline.Combinations, n.timeline.Combinations)
+}
+
 // checkSeen is rule 1: what a watched file holds is published as soon as it is seen.
 func (n *node) checkSeen() {
 	if !n.timeline.WithdrawnAt.IsZero() || slices.ContainsFunc(n.last.Problems, func(p Problem) bool { return p.Reason == TooManyKeys }) {
@@ -203,7 +211,7 @@ func (n *node) checkSeen() {
 		if c == nil {
 			continue
 		}
-		for _, k := range n.timeline.Combinations {
+		for _, k := range n.inForce() {
 			if a, ok := c.associations[k]; ok && !slices.Contains(n.shown, a) {
 				n.sim.fail("node %d does not publish %s of %s", n.name, nameOf(a), path)
 			}

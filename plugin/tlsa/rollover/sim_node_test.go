@@ -1,6 +1,7 @@
 package rollover
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -68,11 +69,12 @@ type node struct {
 	name int
 	memory
 	disk
-	origin int
-	files  map[string]*file
-	hidden int // the condition of the root of installed certificates
-	known  bool
-	delay  time.Duration // until a file of the origin arrives here
+	origin  int
+	files   map[string]*file
+	hidden  int // the condition of the root of installed certificates
+	known   bool
+	delay   time.Duration // until a file of the origin arrives here
+	arrived int           // how many of the origin's puts have come
 
 	up      bool
 	serving bool
@@ -113,11 +115,8 @@ func (n *node) act() {
 
 // base is the timeline that the next decision starts from.
 func (n *node) base() Timeline {
-	t := n.timeline
-	if len(n.unrecorded) > 0 {
-		t.Keys = slices.Concat(t.Keys, n.unrecorded)
-	}
-	if len(n.unrecorded) > 0 || len(n.shown) > 0 && len(t.Associations) == 0 {
+	t := n.timeline.With(n.unrecorded)
+	if len(n.shown) > 0 && len(t.Associations) == 0 {
 		t.NoneSince = Stamp{}
 	}
 	return t
@@ -177,15 +176,11 @@ func (n *node) accept(d Decision) {
 // provide is publish.provide.
 func (n *node) provide(d Decision) {
 	n.sim.reach("addition that cannot be recorded")
-	n.failed, n.unrecorded, n.last = true, nil, d
+	n.failed, n.unrecorded, n.last = true, n.timeline.Unrecorded(d.Timeline.Keys), d
 	n.shown = dane.Canonical(slices.Concat(n.shown, d.RRset))
 	for _, k := range d.Timeline.Keys {
-		if d.Timeline.WithdrawnAt.IsZero() {
+		if d.Timeline.WithdrawnAt.IsZero() && len(n.timeline.Associations) > 0 {
 			n.shown = dane.Canonical(slices.Concat(n.shown, associations(&k, n.timeline.Combinations)))
-		}
-		if !n.timeline.Has(k.Material) {
-			k.RetiredAt, k.RetiredTTL = Stamp{}, 0
-			n.unrecorded = append(n.unrecorded, k)
 		}
 	}
 	if n.answer = d.Answer; len(n.shown) > 0 {
@@ -197,8 +192,8 @@ func (n *node) provide(d Decision) {
 // observe is publish's atlas.observe.
 func (n *node) observe(t Timeline) Observation {
 	o := Observation{Known: n.known, Hidden: n.hidden == doubts, Files: map[string]FileState{}}
-	for path, f := range n.files {
-		at := place(path)
+	for _, path := range slices.Sorted(maps.Keys(n.files)) {
+		f, at := n.files[path], place(path)
 		c := n.read(path, f)
 		if c == nil {
 			continue
@@ -248,6 +243,20 @@ func (n *node) state(p Place) FileState {
 		state.Leaves = []dane.Material{c.material}
 	}
 	return state
+}
+
+// copy brings the first puts of the origin here, each path as it is by now; and with one that was put again meanwhile all that
+// was put before that: a copy that shows an effect and not its cause shows what never was.
+func (n *node) copy(through int) {
+	for puts := n.sim.puts; n.arrived < through; n.arrived++ {
+		path := puts[n.arrived]
+		for i := through; i < len(puts); i++ {
+			if puts[i] == path {
+				through = i + 1
+			}
+		}
+		n.arrive(path)
+	}
 }
 
 // arrive brings a path of the origin here as it is now.

@@ -49,11 +49,13 @@ func (s *simulation) put(path string, c *cert) {
 	} else {
 		s.origin[path] = c
 	}
+	s.puts = append(s.puts, path)
+	through := len(s.puts)
 	for _, n := range s.nodes {
 		if n.delay == 0 {
-			n.arrive(path)
+			n.copy(through)
 		} else {
-			s.at(n.delay, n, func(n *node) { n.arrive(path) })
+			s.at(n.delay, n, func(n *node) { n.copy(through) })
 		}
 	}
 }
@@ -185,10 +187,10 @@ func (s *simulation) keys(slot int) {
 	}
 }
 
-// readable tells whether every node can read every file.
+// readable tells whether every node can read every file, and will see what is installed before a Retired key can leave.
 func (s *simulation) readable() bool {
 	return !slices.ContainsFunc(s.nodes, func(n *node) bool {
-		return n.hidden != fine || slices.ContainsFunc(slices.Collect(maps.Values(n.files)), func(f *file) bool { return f.condition != fine })
+		return n.hidden != fine || n.delay > n.p.Hold || slices.ContainsFunc(slices.Collect(maps.Values(n.files)), func(f *file) bool { return f.condition != fine })
 	})
 }
 

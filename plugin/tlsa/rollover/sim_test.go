@@ -14,7 +14,7 @@ import (
 // neighbours, in a world of plain data with fake time.
 //
 // Modelled: one owner with up to three lineages (two ECDSA, one RSA) and staged keys beside them; one or two CoreDNS with
-// files that arrive late, a ledger and a Corefile each; its secondaries, which may answer with anything that was current at
+// files that arrive late, though not in an order that never was, a ledger and a Corefile each; its secondaries, which may answer with anything that was current at
 // most `propagation` ago; caches that ask at the worst moment and keep what they got, denials too, for exactly its TTL; TLS
 // servers that present a replaced key until the last moment of grace; an operator who installs only what every CoreDNS calls
 // safe, and one who does not wait; crashes at each step of a commit, restarts, suspends; ledgers that are lost or restored
@@ -27,7 +27,8 @@ import (
 //
 // Not modelled: how `publish` maps certificates to owners and reads files (see its own tests), what the ledger's bytes survive
 // (package ledger), TLSA records of the zone itself and usages 0 and 2 (property_test.go). Of the operator it is assumed that
-//   - he goes back to a replaced key only while all files can be read, and they can be until it has been seen (awaitsReturn);
+//   - he goes back to a replaced key only while all files can be read and arrive within hold, for which Safe promises that it
+//     stays (readable), and they can be read until it has been seen (awaitsReturn);
 //   - he does not revoke what he presents (target), nor withdraw the lineage whose key he presents out of another (presents);
 //   - he installs nothing below a root that is not mounted (may), and lowers `propagation` only when it is true (reload).
 //
@@ -49,6 +50,7 @@ type simulation struct {
 	negative time.Duration // the TTL of denials
 
 	origin  map[string]*cert // what the mail host has, by path
+	puts    []string         // the paths that were put there, in order
 	slots   [len(slotNames)]*cert
 	leaving []departure
 	made    [2]int // keys of each algorithm
