@@ -162,7 +162,7 @@ func (b *bench) presign() error {
 	if err := os.WriteFile(unsigned, append(whole, key...), 0o600); err != nil {
 		return err
 	}
-	return b.command("dnssec-signzone", "-z", "-P", "-Q", "-K", b.dir, "-o", "example.org", "-f", b.dir+"/signed.zone", unsigned, b.dir+"/"+b.key)
+	return b.command("dnssec-signzone", "-z", "-P", "-Q", "-K", b.dir, "-d", b.dir, "-o", "example.org", "-f", b.dir+"/signed.zone", unsigned, b.dir+"/"+b.key)
 }
 
 // answers waits until a server knows the zone.
