@@ -76,10 +76,13 @@ func (b backend) Look(owner string) publish.ZoneView {
 	if z != nil && dns.IsSubDomain(v.Cut, z.zone) && v.Cut != "" {
 		return publish.ZoneView{Known: true} // what delegates the zone to us, or lies above that
 	}
-	if v.Cut == "" && b.has(owner, dns.TypeDNAME) != nil {
+	name := owner
+	if m.Rcode == dns.RcodeNameError && len(m.Answer) == 0 { // nothing of any type is there
+		_, name, _ = strings.Cut(owner, ".")
+	} else if v.Cut == "" && b.has(owner, dns.TypeDNAME) != nil {
 		v.Cut = owner
 	}
-	v.Hidden = b.hidden(owner)
+	v.Hidden = b.hidden(name)
 	if alias, ok := b.has(hostOf(owner), dns.TypeCNAME).(*dns.CNAME); ok {
 		v.Alias = strings.ToLower(alias.Target)
 	}
@@ -106,10 +109,10 @@ func hostOf(owner string) string {
 	return owner
 }
 
-// hidden finds records that our names hide: those of other types at the owner and at its underscore ancestors. What a
-// wildcard shows there is meant to be hidden.
-func (b backend) hidden(owner string) string {
-	for name := owner; strings.HasPrefix(name, "_"); {
+// hidden finds records that our names hide: those of other types at an owner, or the first underscore name above it, and at the
+// underscore ancestors of that. What a wildcard shows there is meant to be hidden.
+func (b backend) hidden(name string) string {
+	for strings.HasPrefix(name, "_") {
 		_, parent, _ := strings.Cut(name, ".")
 		for _, qtype := range hideable() {
 			m := b.ask(name, qtype, false)
