@@ -15,26 +15,28 @@ func (d *decider) associate() {
 		}
 		return
 	}
-	needed := map[dane.Association]bool{}
+	var needed []dane.Association
 	for _, k := range d.keys {
-		for _, a := range d.computed(k) {
-			needed[a] = true
-		}
+		needed = append(needed, d.computed(k)...)
 	}
 	for _, f := range d.t.Fixed {
-		needed[f.Association] = true
+		needed = append(needed, f.Association)
 	}
+	slices.SortFunc(needed, dane.Association.Compare)
+	needed = slices.Compact(needed)
 	if len(needed) == 0 && len(d.t.Associations) > 0 && !d.withdrew {
 		return // only the operator takes an owner's last association, whatever led here (I2)
 	}
 	none := d.t.NoneSince
 	first := len(d.t.Associations) == 0 && !none.IsZero() && none.Left(d.p.holdFor(d.t.largestTTL()), d.now) <= 0
 	d.t.Associations = slices.DeleteFunc(d.t.Associations, func(t Times) bool {
-		known := needed[t.Association]
-		delete(needed, t.Association)
-		return !known
+		_, is := slices.BinarySearchFunc(needed, t.Association, dane.Association.Compare)
+		return !is
 	})
-	for a := range needed {
+	for _, a := range needed {
+		if slices.ContainsFunc(d.t.Associations, func(t Times) bool { return t.Association == a }) {
+			continue
+		}
 		d.t.Associations = append(d.t.Associations, Times{Association: a, First: first})
 	}
 	slices.SortFunc(d.t.Associations, func(a, b Times) int { return a.Compare(b.Association) })
@@ -88,7 +90,7 @@ func (d *decider) gate(before []dane.Combination) {
 // safe tells whether k may be in use as far as cs go: all of its associations are known, and gated.
 func (d *decider) safe(k *key, cs []dane.Combination) bool {
 	return !slices.ContainsFunc(cs, func(c dane.Combination) bool {
-		a, err := k.Material.Association(c)
+		a, err := k.association(c)
 		return err != nil || !d.gated(a)
 	})
 }
@@ -100,8 +102,36 @@ func (d *decider) gated(a dane.Association) bool {
 		return true
 	}
 	return slices.ContainsFunc(d.keys, func(k *key) bool {
-		return k.was && !k.Ungated && slices.Contains(associations(&k.Key, d.t.Combinations), a)
+		return k.was && !k.Ungated && k.has(a, d.t.Combinations)
 	})
+}
+
+// A made association was computed before.
+type made struct {
+	dane.Association
+	err error
+}
+
+// association computes one of k once: digests are what a decision costs most.
+func (k *key) association(c dane.Combination) (dane.Association, error) {
+	for i := range k.made {
+		if k.made[i].Combination == c {
+			return k.made[i].Association, k.made[i].err
+		}
+	}
+	a, err := k.Material.Association(c)
+	a.Combination = c
+	k.made = append(k.made, made{a, err})
+	return a, err
+}
+
+// has tells whether a is among those of k in cs.
+func (k *key) has(a dane.Association, cs []dane.Combination) bool {
+	if !slices.Contains(cs, a.Combination) {
+		return false
+	}
+	own, err := k.association(a.Combination)
+	return err == nil && own == a
 }
 
 // associations gives those of k that can be computed.

@@ -53,7 +53,7 @@ func (d *decider) wanted() []dane.Combination {
 // without gives a key for which c cannot be computed.
 func (d *decider) without(c dane.Combination) *key {
 	for _, k := range d.keys {
-		if _, err := k.Material.Association(c); err != nil && !d.certified(k) {
+		if _, err := k.association(c); err != nil && !d.certified(k) {
 			return k
 		}
 	}
@@ -69,21 +69,17 @@ func (d *decider) certified(k *key) bool {
 
 // mayLeave tells whether every key would keep an association, and only Ready ones, in the wanted combinations alone.
 func (d *decider) mayLeave(wanted []dane.Combination) bool {
-	ready := map[dane.Association]bool{}
-	for _, a := range d.t.Associations {
-		ready[a.Association] = !a.ReadyAt.IsZero()
-	}
 	for _, k := range d.keys {
 		some := false
 		for _, c := range wanted {
 			if !slices.Contains(d.t.Combinations, c) {
 				continue
 			}
-			a, err := k.Material.Association(c)
+			a, err := k.association(c)
 			if err != nil {
 				continue
 			}
-			if !ready[a] {
+			if !slices.ContainsFunc(d.t.Associations, func(t Times) bool { return t.Association == a && !t.ReadyAt.IsZero() }) {
 				return false
 			}
 			some = true
@@ -99,7 +95,7 @@ func (d *decider) mayLeave(wanted []dane.Combination) bool {
 func (d *decider) computed(k *key) []dane.Association {
 	var as []dane.Association
 	for _, c := range d.t.Combinations {
-		a, err := k.Material.Association(c)
+		a, err := k.association(c)
 		switch {
 		case err == nil:
 			as = append(as, a)

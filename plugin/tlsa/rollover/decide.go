@@ -2,7 +2,6 @@ package rollover
 
 import (
 	"cmp"
-	"reflect"
 	"slices"
 	"time"
 
@@ -41,6 +40,7 @@ type decider struct {
 	now Stamp
 
 	keys     []*key                      // t.Keys while they are worked on
+	sets     map[string]bool             // the fingerprints of keys, once the limit is reached
 	withdrew bool                        // the operator took something out of the Corefile
 	why      map[dane.Fingerprint]string // the evidence on which keys were retired
 	problems []Problem
@@ -54,6 +54,7 @@ type key struct {
 	seen  bool // some place holds it now
 	kept  bool // a place holds a certificate over it that the limit refuses
 	fresh bool // it has just become Active
+	made  []made
 }
 
 // mostPasses bounds how often the rules are applied at one instant; two or three times are usual after a change.
@@ -67,7 +68,7 @@ func Decide(t Timeline, o Observation, p Policy, now Stamp) Decision {
 	// What one rule has changed may let another act. All that is due now happens now, so that deciding once more changes nothing.
 	for before, pass := t, 0; pass < mostPasses; pass++ {
 		d.apply()
-		if reflect.DeepEqual(before, d.t) {
+		if before.equal(&d.t) {
 			break
 		}
 		before, d.changed = d.t.Clone(), true
@@ -78,12 +79,24 @@ func Decide(t Timeline, o Observation, p Policy, now Stamp) Decision {
 	return d.decision(t)
 }
 
+// take makes the keys ready to be worked on: those of the timeline, or those of the pass before, which are the same.
+func (d *decider) take() {
+	d.problems = nil
+	if len(d.keys) != len(d.t.Keys) {
+		keys := make([]key, len(d.t.Keys))
+		d.keys = make([]*key, len(keys))
+		for i, k := range d.t.Keys {
+			keys[i].Key, d.keys[i] = k, &keys[i]
+		}
+	}
+	for _, k := range d.keys {
+		k.was, k.seen, k.kept, k.fresh = k.active(), false, false, false
+	}
+}
+
 // apply lets each rule act once.
 func (d *decider) apply() {
-	d.keys, d.problems = d.keys[:0], nil
-	for _, k := range d.t.Keys {
-		d.keys = append(d.keys, &key{Key: k, was: k.active()})
-	}
+	d.take()
 	d.observe()
 	d.fix()
 	d.forget()
@@ -101,9 +114,12 @@ func (d *decider) apply() {
 func (d *decider) settle() {
 	full := func(c dane.Combination) bool { return c.Selector == dane.Cert && c.MatchingType == dane.Full }
 	whole := slices.ContainsFunc(d.t.Combinations, full) || slices.ContainsFunc(d.p.Combinations, full)
-	d.t.Keys = nil
+	if d.t.Keys = d.t.Keys[:0]; len(d.keys) == 0 {
+		d.t.Keys = nil
+	}
 	for _, k := range d.keys {
-		if !whole {
+		if !whole && k.Material.Leaf.DER+k.Material.Issuer.DER != "" {
+			k.made = nil
 			k.Material.Leaf.DER, k.Material.Issuer.DER = "", ""
 		}
 		d.t.Keys = append(d.t.Keys, k.Key)

@@ -20,6 +20,7 @@ func (d *decider) observe() {
 		d.keys = nil
 		return
 	}
+	d.sets = nil
 	var newcomers []Seen
 	for _, s := range d.o.Seen {
 		if k := d.find(s.Material); k != nil {
@@ -31,15 +32,17 @@ func (d *decider) observe() {
 	// What is installed comes before what is staged, and what must be admitted before what may be refused.
 	slices.SortStableFunc(newcomers, func(a, b Seen) int { return cmp.Compare(d.rank(a), d.rank(b)) })
 	for _, s := range newcomers {
-		if !d.admitted(s) {
+		k := &key{Key: Key{Material: s.Material, SeenAt: d.now}}
+		if !d.admitted(k, s) {
 			d.keep(s.Material)
 			d.problem(TooManyKeys, fmt.Sprintf("%q of lineage %s is not published: the owner has %d keys already; "+
 				"remove certificates that are not in use, or give the owner its lineages by `from`",
 				s.Places[0].File, s.Lineage, maxKeys))
 			continue
 		}
-		k := &key{Key: Key{SeenAt: d.now}}
-		d.keys = append(d.keys, k)
+		if d.keys = append(d.keys, k); d.sets != nil {
+			d.sets[d.fingerprint(k)] = true
+		}
 		d.meet(k, s)
 	}
 }
@@ -74,7 +77,10 @@ func (d *decider) meet(k *key, s Seen) {
 	returned := !k.RetiredAt.IsZero()
 	k.seen = true
 	k.Places, k.Frozen = d.places(k, s.Places)
-	k.Material, k.Lineage = merge(k.Material, s.Material), s.Lineage
+	if m := merge(k.Material, s.Material); m != k.Material {
+		k.Material, k.made = m, nil
+	}
+	k.Lineage = s.Lineage
 	k.RetiredAt, k.RetiredTTL = Stamp{}, 0
 	switch {
 	case !k.installed():
@@ -88,6 +94,9 @@ func (d *decider) meet(k *key, s Seen) {
 // places gives the places of k, which stands in those of now, and whether it stays frozen. An older place still counts unless
 // there is evidence that it needs the key no more (rule 3): another leaf, or, where the key is installed elsewhere, its absence.
 func (d *decider) places(k *key, now []Place) (places []Place, frozen bool) {
+	if slices.Equal(k.Places, now) {
+		return k.Places, false
+	}
 	installed := !allStaged(now)
 	places = slices.Clone(now)
 	for _, p := range k.Places {
@@ -176,23 +185,27 @@ func allStaged(places []Place) bool {
 
 // admitted applies the limit of rule 7. Keys with the same associations count once. An installed certificate that lacks none
 // of the associations in force may have been called safe to install, as one over a Ready key is, and is never refused.
-func (d *decider) admitted(s Seen) bool {
+func (d *decider) admitted(k *key, s Seen) bool {
 	if len(d.keys) < maxKeys || d.rank(s) == 0 || !allStaged(s.Places) && d.offered(s.Material) {
 		return true
 	}
-	sets := map[string]bool{}
-	for _, k := range d.keys {
-		sets[d.fingerprint(k.Material)] = true
+	if d.sets == nil {
+		d.sets = map[string]bool{}
+		for _, known := range d.keys {
+			d.sets[d.fingerprint(known)] = true
+		}
 	}
-	return len(sets) < maxKeys || sets[d.fingerprint(s.Material)]
+	return len(d.sets) < maxKeys || d.sets[d.fingerprint(k)]
 }
 
 // offered tells whether the owner has each of the associations of m in the combinations in force already.
 func (d *decider) offered(m dane.Material) bool {
 	has := map[dane.Association]bool{}
 	for _, k := range d.keys {
-		for _, a := range associations(&k.Key, d.t.Combinations) {
-			has[a] = true
+		for _, c := range d.t.Combinations {
+			if a, err := k.association(c); err == nil {
+				has[a] = true
+			}
 		}
 	}
 	for _, f := range d.t.Fixed {
@@ -204,11 +217,22 @@ func (d *decider) offered(m dane.Material) bool {
 	})
 }
 
-// fingerprint stands for the associations of m, in the combinations in force and in those to come.
-func (d *decider) fingerprint(m dane.Material) string {
+// all are the combinations in force and those to come.
+func (d *decider) all() []dane.Combination {
+	all := d.t.Combinations
+	for _, c := range d.p.Combinations {
+		if !slices.Contains(d.t.Combinations, c) {
+			all = append(slices.Clip(all), c)
+		}
+	}
+	return all
+}
+
+// fingerprint stands for all associations of k.
+func (d *decider) fingerprint(k *key) string {
 	var b strings.Builder
-	for _, c := range slices.Concat(d.t.Combinations, d.p.Combinations) {
-		if a, err := m.Association(c); err == nil {
+	for _, c := range d.all() {
+		if a, err := k.association(c); err == nil {
 			b.WriteString(a.Data)
 		}
 		b.WriteByte('|')

@@ -51,20 +51,33 @@ func (o Observation) canonical() Observation {
 		}
 		t := &seen[i]
 		t.Material, t.Named = merge(s.Material, t.Material), t.Named || s.Named
-		t.Places = canonicalPlaces(append(t.Places, s.Places...))
+		t.Places = canonicalPlaces(slices.Concat(t.Places, s.Places))
 	}
 	o.Seen, o.Zone = seen, dane.Canonical(o.Zone)
 	return o
 }
 
-// canonicalPlaces gives each file once, in order. A file below both kinds of root is an installed one.
+// canonicalPlaces gives each file once, in order; the given slice, if it is so. A file below both kinds of root is an
+// installed one.
 func canonicalPlaces(places []Place) []Place {
+	if ordered(places) {
+		return places
+	}
 	places = slices.Clone(places)
 	slices.SortFunc(places, func(a, b Place) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), compareBool(a.Staged, b.Staged), cmp.Compare(a.Root, b.Root),
 			cmp.Compare(a.Lineage, b.Lineage))
 	})
 	return slices.CompactFunc(places, func(a, b Place) bool { return a.File == b.File })
+}
+
+func ordered(places []Place) bool {
+	for i := 1; i < len(places); i++ {
+		if places[i-1].File >= places[i].File {
+			return false
+		}
+	}
+	return true
 }
 
 // compare orders by file, and puts leaves whose issuer is known before the others.

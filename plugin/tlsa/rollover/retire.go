@@ -124,7 +124,7 @@ func (d *decider) remains(keep func(*key) bool) bool {
 	}
 	return slices.ContainsFunc(d.keys, func(k *key) bool {
 		return keep(k) && slices.ContainsFunc(d.t.Combinations, func(c dane.Combination) bool {
-			_, err := k.Material.Association(c)
+			_, err := k.association(c)
 			return err == nil
 		})
 	})

@@ -87,7 +87,7 @@ func (d *decider) leaving(a dane.Association) (left time.Duration, leaves bool) 
 		}
 	}
 	for _, k := range d.keys {
-		if slices.Contains(associations(&k.Key, d.t.Combinations), a) {
+		if k.has(a, d.t.Combinations) {
 			if k.RetiredAt.IsZero() {
 				return 0, false
 			}

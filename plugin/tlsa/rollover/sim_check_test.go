@@ -1,7 +1,6 @@
 package rollover
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -122,13 +121,13 @@ func (n *node) remark(keys []Key) {
 	n.mark(keys)
 }
 
-func certOf(m dane.Material) *cert { return keys().byMaterial[m] }
+func certOf(m dane.Material) *cert { return keys().byLeaf[m.Leaf.SPKI+m.Leaf.SHA256] }
 
 // checkEvidence is the other half of I3: no file that may be installed holds what is retired.
 func (n *node) checkEvidence(c *cert) {
-	for path, f := range n.files {
-		if path[0] == 'c' && f.holds == c && f.seen && n.hidden != empty {
-			n.sim.fail("I3: node %d retired %s, which %s holds", n.name, c.name, path)
+	for _, f := range n.files {
+		if !f.staged() && f.holds == c && f.seen && n.hidden != empty {
+			n.sim.fail("I3: node %d retired %s, which %s holds", n.name, c.name, f.path)
 		}
 	}
 }
@@ -174,9 +173,9 @@ func (n *node) checkGone() {
 
 func (n *node) checkLeft(c *cert, a dane.Association) {
 	last, was := n.lastHeld[c]
-	for path, f := range n.files {
-		if staged := path[0] == 'n'; f.holds == c && !f.gone && (f.seen || staged) && !(staged && (n.unknown || n.read(path, f) != c)) {
-			n.sim.fail("I3: %s left node %d, and %s holds it", nameOf(a), n.name, path)
+	for _, f := range n.files {
+		if staged := f.staged(); f.holds == c && !f.gone && (f.seen || staged) && !(staged && (n.unknown || n.read(f) != c)) {
+			n.sim.fail("I3: %s left node %d, and %s holds it", nameOf(a), n.name, f.path)
 		}
 	}
 	if !was || n.unknown {
@@ -206,14 +205,14 @@ func (n *node) checkSeen() {
 	if !n.timeline.WithdrawnAt.IsZero() || slices.ContainsFunc(n.last.Problems, func(p Problem) bool { return p.Reason == TooManyKeys }) {
 		return
 	}
-	for path, f := range n.files {
-		c := n.read(path, f)
+	for _, f := range n.files {
+		c := n.read(f)
 		if c == nil {
 			continue
 		}
 		for _, k := range n.inForce() {
 			if a, ok := c.associations[k]; ok && !slices.Contains(n.shown, a) {
-				n.sim.fail("node %d does not publish %s of %s", n.name, nameOf(a), path)
+				n.sim.fail("node %d does not publish %s of %s", n.name, nameOf(a), f.path)
 			}
 		}
 	}
@@ -318,9 +317,7 @@ func (n *node) checkRest() {
 		return
 	}
 	for _, k := range n.timeline.Keys {
-		if c := certOf(k.Material); !slices.ContainsFunc(slices.Collect(maps.Values(n.files)), func(f *file) bool {
-			return f.holds == c
-		}) {
+		if c := certOf(k.Material); !slices.ContainsFunc(n.files, func(f *file) bool { return f.holds == c }) {
 			n.sim.fail("liveness: %s of node %d never left: %+v", c.name, n.name, k)
 		}
 	}

@@ -1,7 +1,8 @@
 package rollover
 
 import (
-	"maps"
+	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,13 +19,49 @@ const (
 // A file is a node's copy, which may lag behind the origin.
 type file struct {
 	path      string
-	holds     *cert // as it is, whether or not it can be read; nil once it is gone
-	kept      *cert // as it was read last
+	places    []Place // its own
+	holds     *cert   // as it is, whether or not it can be read; nil once it is gone
+	kept      *cert   // as it was read last
 	condition int
 	seen      bool // it has been read
 	gone      bool // it was deleted
 	sweeps    uint64
 	lost      bool
+}
+
+func newFile(path string, c *cert) *file {
+	return &file{path: path, places: []Place{place(path)}, holds: c, kept: c}
+}
+
+func (f *file) staged() bool { return f.path[0] == 'n' }
+
+// A shelf has files in the order of their paths.
+type shelf []*file
+
+func (s shelf) find(path string) *file {
+	for _, f := range s {
+		if f.path == path {
+			return f
+		}
+	}
+	return nil
+}
+
+func (s shelf) String() string {
+	all := make([]string, len(s))
+	for i, f := range s {
+		all[i] = f.path
+	}
+	return fmt.Sprint(all)
+}
+
+// set puts f there, in the stead of the file of its path.
+func (s *shelf) set(f *file) {
+	i, found := slices.BinarySearchFunc(*s, f, func(f, g *file) int { return cmp.Compare(f.path, g.path) })
+	if !found {
+		*s = slices.Insert(*s, i, f)
+	}
+	(*s)[i] = f
 }
 
 // The origins of a ledger (package ledger).
@@ -70,7 +107,7 @@ type node struct {
 	memory
 	disk
 	origin  int
-	files   map[string]*file
+	files   shelf
 	hidden  int // the condition of the root of installed certificates
 	known   bool
 	delay   time.Duration // until a file of the origin arrives here
@@ -153,7 +190,7 @@ func (n *node) settle(d Decision) {
 
 func (n *node) commit(t Timeline) bool {
 	if n.fails != refuses {
-		n.recorded = t.Clone()
+		n.recorded = t
 		n.beat = n.service
 	}
 	if n.fails != refuses {
@@ -191,21 +228,21 @@ func (n *node) provide(d Decision) {
 
 // observe is publish's atlas.observe.
 func (n *node) observe(t Timeline) Observation {
-	o := Observation{Known: n.known, Hidden: n.hidden == doubts, Files: map[string]FileState{}}
-	for _, path := range slices.Sorted(maps.Keys(n.files)) {
-		f, at := n.files[path], place(path)
-		c := n.read(path, f)
+	o := Observation{Known: n.known, Hidden: n.hidden == doubts, Files: make(map[string]FileState, len(n.files))}
+	o.Seen = make([]Seen, 0, len(n.files))
+	certs := make([]*cert, 0, len(n.files))
+	for _, f := range n.files {
+		c := n.read(f)
 		if c == nil {
 			continue
 		}
 		f.seen = true
-		m := c.material
-		i := slices.IndexFunc(o.Seen, func(s Seen) bool { return s.Material == m })
-		if i < 0 {
-			i = len(o.Seen)
-			o.Seen = append(o.Seen, Seen{Material: m, Lineage: at.Lineage})
+		if i := slices.Index(certs, c); i >= 0 {
+			o.Seen[i].Places = append(slices.Clip(o.Seen[i].Places), f.places...)
+			continue
 		}
-		o.Seen[i].Places = append(o.Seen[i].Places, at)
+		certs = append(certs, c)
+		o.Seen = append(o.Seen, Seen{Material: c.material, Lineage: f.places[0].Lineage, Places: f.places})
 	}
 	for _, k := range t.Keys {
 		for _, p := range k.Places {
@@ -216,9 +253,9 @@ func (n *node) observe(t Timeline) Observation {
 }
 
 // read gives what is known of the content of a file, or nil.
-func (n *node) read(path string, f *file) *cert {
+func (n *node) read(f *file) *cert {
 	switch {
-	case f.gone, path[0] == 'c' && n.hidden != fine, f.condition == empty:
+	case f.gone, !f.staged() && n.hidden != fine, f.condition == empty:
 		return nil
 	case f.condition == doubts:
 		return f.kept
@@ -227,7 +264,7 @@ func (n *node) read(path string, f *file) *cert {
 }
 
 func (n *node) state(p Place) FileState {
-	f := n.files[p.File]
+	f := n.files.find(p.File)
 	switch {
 	case !p.Staged && n.hidden == doubts:
 		return FileState{Doubt: true}
@@ -239,8 +276,8 @@ func (n *node) state(p Place) FileState {
 		return FileState{Doubt: f.sweeps == 0, Gone: f.sweeps, Lost: f.lost}
 	}
 	state := FileState{Doubt: f.condition == doubts}
-	if c := n.read(p.File, f); c != nil {
-		state.Leaves = []dane.Material{c.material}
+	if c := n.read(f); c != nil {
+		state.Leaves = c.leaves
 	}
 	return state
 }
@@ -262,10 +299,10 @@ func (n *node) copy(through int) {
 // arrive brings a path of the origin here as it is now.
 func (n *node) arrive(path string) {
 	c, there := n.sim.origin[path]
-	f := n.files[path]
+	f := n.files.find(path)
 	switch {
 	case there && f == nil:
-		n.files[path] = &file{path: path, holds: c, kept: c}
+		n.files.set(newFile(path, c))
 	case there:
 		n.drop(f)
 		f.holds, f.gone, f.sweeps, f.lost = c, false, 0, false
@@ -274,13 +311,13 @@ func (n *node) arrive(path string) {
 		}
 	case f != nil && !f.gone:
 		live := 0
-		for other, g := range n.files {
-			if other[0] == 'c' && !g.gone {
+		for _, g := range n.files {
+			if !g.staged() && !g.gone {
 				live++
 			}
 		}
 		n.drop(f)
-		f.gone, f.sweeps, f.lost = true, 0, path[0] == 'c' && live <= 2 // one of two is half of the root
+		f.gone, f.sweeps, f.lost = true, 0, !f.staged() && live <= 2 // one of two is half of the root
 		f.holds, f.kept, f.condition = nil, nil, fine
 		n.sim.at(3*time.Minute, n, func(n *node) {
 			if f.gone {
@@ -319,15 +356,15 @@ func (n *node) boot(swept bool) {
 // load is publish.load.
 func (n *node) load() {
 	n.unsaid = slices.DeleteFunc(slices.Clone(n.visible), func(a dane.Association) bool { return slices.Contains(n.timeline.RRset(), a) })
-	n.memory = memory{p: n.p, timeline: n.recorded.Clone()}
+	n.memory = memory{p: n.p, timeline: n.recorded}
 	if n.origin == restored {
 		n.timeline, n.adopted, n.origin = n.timeline.Doubted(n.now()), true, intact
 	}
 	n.shown = n.timeline.RRset()
 	n.serving = false
 	known := n.places()
-	for path, f := range n.files {
-		if f.seen = known[path]; path[0] == 'c' && !f.gone {
+	for _, f := range n.files {
+		if f.seen = known[f.path]; !f.staged() && !f.gone {
 			n.clear(f)
 		}
 	}

@@ -61,15 +61,31 @@ type simulation struct {
 // slotNames are the lineages; the second one has RSA keys.
 var slotNames = [...]string{"mail", "rsa", "moved"}
 
-func livePath(slot int) string { return "certs/" + slotNames[slot] + "/fullchain.pem" }
+// paths are those of installed files and of staged ones, by slot.
+var paths = sync.OnceValue(func() (all struct {
+	live []string
+	next [][]string
+}) {
+	for _, name := range slotNames {
+		all.live = append(all.live, "certs/"+name+"/fullchain.pem")
+		var next []string
+		for i := range 10 + flood {
+			next = append(next, fmt.Sprintf("next/%s/%d.pem", name, i))
+		}
+		all.next = append(all.next, next)
+	}
+	return all
+})
 
-func nextPath(slot, i int) string { return fmt.Sprintf("next/%s/%d.pem", slotNames[slot], i) }
+// flood is how many keys somebody stages to fill an owner up.
+const flood = 14
 
 // A cert is a certificate, or the bare key of one; made before the simulations, because digests cost time.
 type cert struct {
 	name         string
 	id           [3]int // algorithm, key, serial
 	material     dane.Material
+	leaves       []dane.Material // material alone
 	associations map[dane.Combination]dane.Association
 	bare, whole  *cert // the key of a certificate, and the first certificate of a key
 }
@@ -103,13 +119,13 @@ var simAs = sync.OnceValue(func() [][]dane.Combination {
 
 // A ring has every certificate of the simulations.
 type ring struct {
-	certs      map[[3]int]*cert
-	byMaterial map[dane.Material]*cert
-	holders    map[dane.Association][]*cert // the certificates and keys that have an association
+	certs   map[[3]int]*cert
+	byLeaf  map[string]*cert             // by SPKI and SHA256
+	holders map[dane.Association][]*cert // the certificates and keys that have an association
 }
 
 func (r *ring) add(c *cert) *cert {
-	c.associations = map[dane.Combination]dane.Association{}
+	c.associations, c.leaves = map[dane.Combination]dane.Association{}, []dane.Material{c.material}
 	for _, k := range slices.Concat(simAs()...) {
 		a, err := c.material.Association(k)
 		if _, known := c.associations[k]; err == nil && !known {
@@ -117,12 +133,12 @@ func (r *ring) add(c *cert) *cert {
 			r.holders[a] = append(r.holders[a], c)
 		}
 	}
-	r.byMaterial[c.material] = c
+	r.byLeaf[c.material.Leaf.SPKI+c.material.Leaf.SHA256] = c
 	return c
 }
 
 var keys = sync.OnceValue(func() *ring {
-	r := &ring{certs: map[[3]int]*cert{}, byMaterial: map[dane.Material]*cert{}, holders: map[dane.Association][]*cert{}}
+	r := &ring{certs: map[[3]int]*cert{}, byLeaf: map[string]*cert{}, holders: map[dane.Association][]*cert{}}
 	for alg, oid := range []string{ecdsaOID, rsaOID} {
 		for n := range mostMade {
 			name := fmt.Sprintf("%c%d", "ER"[alg], n)
@@ -148,7 +164,7 @@ func newSimulation(careful bool, choose func(int, string) int) *simulation {
 	}
 	s.negative = []time.Duration{20 * time.Second, 20 * time.Minute}[choose(2, "negative")]
 	for i := range 1 + choose(3, "nodes")/2 {
-		n := &node{sim: s, name: i, files: map[string]*file{}, service: 1000 * hour, account: account{lastHeld: map[*cert]time.Duration{}, marks: map[*cert]retirement{}}}
+		n := &node{sim: s, name: i, service: 1000 * hour, account: account{lastHeld: map[*cert]time.Duration{}, marks: map[*cert]retirement{}}}
 		n.p = s.policy(Policy{Combinations: simAs()[0]})
 		n.beat = n.service
 		n.delay = []time.Duration{0, time.Minute, hour}[choose(3, "delay")]
@@ -173,7 +189,7 @@ func newSimulation(careful bool, choose func(int, string) int) *simulation {
 func (s *simulation) start() {
 	for _, n := range s.nodes {
 		for path, c := range s.origin {
-			n.files[path] = &file{path: path, holds: c, kept: c}
+			n.files.set(newFile(path, c))
 		}
 		n.origin = fresh
 		n.boot(true)

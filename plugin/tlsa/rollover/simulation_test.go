@@ -61,7 +61,7 @@ func number(t *testing.T, variable string, preset uint64) uint64 {
 
 // TestNumberedSimulations is I1 to I6 of an operator who waits, and I2 to I6 of one who does not: what he installs is
 // published as soon as it is seen. It lives the sequences from SIMULATE_FROM on, SIMULATIONS many, for at most
-// SIMULATE_MINUTES; that is the soak too. They are always the same. It also counts what they reach, because what is never met
+// SIMULATE_MINUTES, SIMULATE_WORKERS at once; that is the soak too. They are always the same. It also counts what they reach, because what is never met
 // proves nothing. SIMULATE_ONE tells one of them, and SIMULATE_RANDOM looks for others.
 func TestNumberedSimulations(t *testing.T) {
 	if os.Getenv("SIMULATE_RANDOM") != "" {
@@ -88,7 +88,7 @@ func TestNumberedSimulations(t *testing.T) {
 		return next - 1, true
 	}
 	var workers sync.WaitGroup
-	for range 2 {
+	for range number(t, "SIMULATE_WORKERS", 2) {
 		workers.Go(func() {
 			mine := map[string]int{}
 			for n, ok := take(); ok; n, ok = take() {

@@ -63,23 +63,19 @@ func (t *Timeline) NotAfter() time.Time {
 }
 
 func (d *decider) statuses() []Status {
-	needs := map[dane.Association][]*key{}
-	for _, k := range d.keys {
-		for _, a := range associations(&k.Key, d.t.Combinations) {
-			needs[a] = append(needs[a], k)
-		}
-	}
 	statuses := make([]Status, len(d.t.Associations))
 	for i, times := range d.t.Associations {
-		statuses[i] = d.status(times, needs[times.Association])
+		statuses[i] = d.status(times)
 	}
 	return statuses
 }
 
-func (d *decider) status(times Times, keys []*key) Status {
+func (d *decider) status(times Times) Status {
 	s := Status{Association: times.Association, State: Retired, Gated: !times.ReadyAt.IsZero(), Reason: "no longer needed"}
-	for _, k := range keys {
-		d.weigh(&s, k, times)
+	for _, k := range d.keys {
+		if k.has(s.Association, d.t.Combinations) {
+			d.weigh(&s, k, times)
+		}
 	}
 	for _, f := range d.t.Fixed {
 		if f.Association == s.Association {
@@ -167,16 +163,21 @@ type Transition struct {
 	From State
 }
 
+// statusOf gives the status of a among those of an RRset.
+func statusOf(a dane.Association, all []Status) (Status, bool) {
+	i := slices.IndexFunc(all, func(s Status) bool { return s.Association == a })
+	if i < 0 {
+		return Status{}, false
+	}
+	return all[i], true
+}
+
 // transitions compares the RRset before and after.
 func (d *decider) transitions(before Timeline) []Transition {
-	old := map[dane.Association]Status{}
-	for _, s := range before.Statuses(d.p, d.now) {
-		old[s.Association] = s
-	}
+	old, after := before.Statuses(d.p, d.now), d.statuses()
 	var ts []Transition
-	for _, s := range d.statuses() {
-		was, known := old[s.Association]
-		delete(old, s.Association)
+	for _, s := range after {
+		was, known := statusOf(s.Association, old)
 		switch {
 		case !known:
 			ts = append(ts, Transition{Status: s, From: Removed})
@@ -184,8 +185,8 @@ func (d *decider) transitions(before Timeline) []Transition {
 			ts = append(ts, Transition{Status: s, From: was.State})
 		}
 	}
-	for _, a := range before.Associations {
-		if s, gone := old[a.Association]; gone {
+	for _, s := range old {
+		if _, stays := statusOf(s.Association, after); !stays {
 			removed := Status{Association: s.Association, State: Removed, Lineage: s.Lineage, Reason: d.removal(s)}
 			ts = append(ts, Transition{Status: removed, From: s.State})
 		}
