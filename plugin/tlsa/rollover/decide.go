@@ -10,7 +10,7 @@ import (
 )
 
 // An Answer is the kind of answer that the owner's TLSA query gets.
-type Answer int
+type Answer uint8
 
 // The answers of design 5.
 const (

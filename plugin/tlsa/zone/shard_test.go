@@ -123,14 +123,25 @@ func TestSiblingsShareWhatIsEqual(t *testing.T) {
 		w.Set(lead+host, host, "example.org.", NewSet([]dane.Association{association(data)}, 300))
 	}
 	answer := func(lead, host string) *Set { return entry(t, &table, lead+host).Set }
-	for i := range 3 {
-		for _, lead := range []string{"_25._tcp.", "_443._tcp."} {
-			set(lead, fmt.Sprintf("h%d.example.org.", i), byte(i))
+	for range 3 {
+		for i := range 3 {
+			for _, lead := range []string{"_25._tcp.", "_443._tcp."} {
+				set(lead, fmt.Sprintf("h%d.example.org.", i), byte(i))
+			}
 		}
+		w.Flush()
 	}
-	w.Flush()
 	if answer("_25._tcp.", "h1.example.org.") != answer("_443._tcp.", "h1.example.org.") || len(w.names) != 1 {
 		t.Errorf("equal owners have answers of their own, or equal hosts names of their own: %v", w.names)
+	}
+	room := 0
+	for i := range table.shards {
+		if s := table.shards[i].Load(); s != nil {
+			room += len(s.slots)
+		}
+	}
+	if room > 6 {
+		t.Errorf("%d slots for 3 hosts", room)
 	}
 	set("_443._tcp.", "h1.example.org.", 9)
 	w.Flush()

@@ -123,7 +123,13 @@ func (w *Writer) Flush() {
 		drafts[i] = append(drafts[i], base)
 	}
 	for i, bases := range drafts {
-		s := w.table.shards[i].Load().roomFor(len(bases))
+		old, more := w.table.shards[i].Load(), 0
+		for _, base := range bases {
+			if _, ok := old.get(maphash.String(seed, base), base); !ok {
+				more++
+			}
+		}
+		s := old.roomFor(more)
 		for _, base := range bases {
 			w.finish(s, base)
 		}
