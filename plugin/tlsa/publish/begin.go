@@ -40,7 +40,10 @@ func (p *Publisher) awaitSweep(begun time.Time) (certdir.Changes, bool) {
 }
 
 // remembered tells whether the ledger says what o is to be answered with.
-func (o *owner) remembered() bool { return len(o.shown) > 0 || !o.timeline.WithdrawnAt.IsZero() }
+func (o *owner) remembered() bool {
+	t := o.timeline()
+	return len(t.Associations) > 0 || !t.WithdrawnAt.IsZero()
+}
 
 // catchUp goes on with the first sweep after the start.
 func (p *Publisher) catchUp(ctx context.Context) {
@@ -67,6 +70,7 @@ func (p *Publisher) begin(c certdir.Changes) {
 		touched[o] = struct{}{}
 	}
 	p.step(touched)
+	p.shrink()
 	p.renumber()
 	p.judge()
 }
@@ -76,15 +80,15 @@ func (p *Publisher) begin(c certdir.Changes) {
 func (p *Publisher) recall(owners []*owner) {
 	p.blind = true
 	for _, o := range owners {
-		switch {
+		switch t, was := o.timeline(), o.figures(); {
 		case !o.remembered():
-			p.show(o, rollover.Unknown)
-		case len(o.shown) == 0:
-			p.show(o, rollover.None)
+			p.show(o, nil, rollover.Unknown)
+		case len(t.Associations) == 0:
+			p.show(o, nil, rollover.None)
 		default:
-			p.showUnder(o, rollover.Records, o.timeline.TTL)
+			p.showUnder(o, t.RRset(), rollover.Records, t.TTL)
+			p.count(o, was)
 		}
-		p.count(o)
 	}
 	p.flush(0)
 	p.report()

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// site makes a certbot tree of n lineages, each with a certificate of its own, and the block that serves an owner for each.
-func site(b *testing.B, n int) Config {
+// forest makes a certbot tree of n lineages, each with a certificate of its own, and the block that serves an owner for each.
+func forest(b *testing.B, n int) Config {
 	b.Helper()
 	dir := b.TempDir()
 	cfg := config()
@@ -61,7 +61,7 @@ func selfSigned(b *testing.B, host string) []byte {
 func BenchmarkSite(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			cfg := site(b, n)
+			cfg := forest(b, n)
 			for b.Loop() {
 				before := heapInUse()
 				cold := prepareTime(b, cfg)
@@ -114,7 +114,7 @@ func heapInUse() int64 {
 
 // BenchmarkStatus tells what the whole document costs the writer, which waits meanwhile.
 func BenchmarkStatus(b *testing.B) {
-	cfg := site(b, 10000)
+	cfg := forest(b, 10000)
 	p := New(cfg, &zoneData{view: ZoneView{Known: true}}, &journal{}, &journal{})
 	if err := p.Prepare(); err != nil {
 		b.Fatal(err)

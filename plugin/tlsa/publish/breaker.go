@@ -37,7 +37,7 @@ func (a *atlas) breaker(roots []*certdir.Root) {
 		}
 		a.swept[r.Path] = now
 	}
-	maps.DeleteFunc(a.lost, func(id string, _ bool) bool { return len(a.placed[id]) == 0 })
+	maps.DeleteFunc(a.lost, func(id string, _ bool) bool { return a.placed[id].empty() })
 }
 
 // remembered gives, at the first complete sweep of a root, what it holds and what the ledger says it held.
@@ -46,24 +46,23 @@ func (a *atlas) remembered(root string, now map[string]struct{}) map[string]stru
 	for id := range now {
 		before[id] = struct{}{}
 	}
-	for id, owners := range a.placed {
-		for o := range owners {
-			if o.remembers(id, root) {
-				before[id] = struct{}{}
+	for _, s := range a.byHost {
+		for ; s != nil; s = s.beside {
+			for _, o := range s.owners {
+				o.recall(root, before)
 			}
 		}
 	}
 	return before
 }
 
-// remembers tells whether an unretired key of o was seen in the lineage id of the root.
-func (o *owner) remembers(id, root string) bool {
-	for _, k := range o.timeline.Keys {
+// recall adds the lineages of the root in which an unretired key of o was seen.
+func (o *owner) recall(root string, ids map[string]struct{}) {
+	for _, k := range o.timeline().Keys {
 		for _, p := range k.Places {
-			if p.Lineage == id && p.Root == root && k.RetiredAt.IsZero() {
-				return true
+			if p.Root == root && k.RetiredAt.IsZero() {
+				ids[p.Lineage] = struct{}{}
 			}
 		}
 	}
-	return false
 }

@@ -8,41 +8,40 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// dynamic is what an owner has that a certificate brought into being: one of a pattern, for a host or for a wildcard SAN.
-type dynamic struct {
-	pattern   *pattern
-	at, among int // in Publisher.owners and atlas.byParent
-	figures   OwnerFigures
-
-	missed int            // complete sweeps since a lineage last named it
-	since  rollover.Stamp // when those were enough, and its grace began; zero: not yet
-}
-
 // enoughMissed is how many complete sweeps must find no lineage that names a dynamic owner before its grace begins (rule 3).
 const enoughMissed = 3
 
 // mostOctets bounds the text of a name: one octet more is on the wire (RFC 1035 3.1).
 const mostOctets = 254
 
-// grow makes the owner of a pattern for a host, which has no dot at its end; nil if the name would be too long.
-func (p *Publisher) grow(pt *pattern, host string) *owner {
-	c := Owner{Name: pt.prefix + host + ".", Host: host + ".", From: pt.From, Policy: pt.Policy}
-	if len(c.Name) > mostOctets {
-		return nil
+// class gives what the owners of a pattern in one of the block's zones have in common.
+func (p *Publisher) class(pt *pattern, zone string) *class {
+	i := slices.IndexFunc(pt.classes, func(c *class) bool { return c.zone == zone })
+	if i < 0 {
+		i = len(pt.classes)
+		pt.classes = append(pt.classes, newClass(pt.Owner, pt.prefix, zone, pt))
+		p.govern(pt.classes[i])
 	}
-	o := &owner{
-		Owner: c, zone: longest(p.cfg.Zones, c.Name), lineages: map[string]struct{}{}, index: -1, policy: c.Policy,
-		dynamic: &dynamic{pattern: pt, at: len(p.owners)},
+	return pt.classes[i]
+}
+
+// grow makes the owner of a pattern for a host, which has no dot at its end; nil if the name would be too long. It tells
+// whether it is the first of its site.
+func (p *Publisher) grow(pt *pattern, host string) (o *owner, first bool) {
+	if len(pt.prefix)+len(host)+1 > mostOctets {
+		return nil, false
 	}
+	c := p.class(pt, longest(p.cfg.Zones, host+"."))
+	o = &owner{class: c, record: &c.unseen, at: int32(len(p.owners))}
 	p.owners = append(p.owners, o)
 	p.unnamed[o] = struct{}{}
 	p.unknown++
-	p.atlas.add(o)
+	first = p.atlas.add(o, host+".")
 	if !o.wild() {
 		pt.figures.Hosts++
 		pt.told = false
 	}
-	return o
+	return o, first
 }
 
 // regrow makes the owner that a timeline of the ledger belongs to; nil if no pattern takes it.
@@ -51,7 +50,8 @@ func (p *Publisher) regrow(name string) *owner {
 	if pt == nil {
 		return nil
 	}
-	return p.grow(pt, host)
+	o, _ := p.grow(pt, host)
+	return o
 }
 
 // sprout makes the owner that a certificate names, unless there is one: then it is the Corefile's, or known already. Where the
@@ -60,7 +60,7 @@ func (p *Publisher) sprout(pt *pattern, host string) {
 	if p.atlas.find(pt.prefix+host+".") != nil {
 		return
 	}
-	o := p.grow(pt, host)
+	o, first := p.grow(pt, host)
 	if o == nil {
 		p.log.Warningf("%s: a certificate names %s, which is too long a name under %s", pt.Name, host, pt.prefix)
 		return
@@ -68,43 +68,45 @@ func (p *Publisher) sprout(pt *pattern, host string) {
 	p.lookAt(o)
 	p.askAgain([]*owner{o})
 	if _, above, _ := strings.Cut(host, "."); !o.wild() {
-		if w := p.atlas.find(pt.prefix + "*." + above + "."); w != nil && len(w.timeline.Associations) > 0 {
-			o.timeline, o.adopted, o.unrecorded, o.shown = w.timeline.Clone(), true, slices.Clone(w.unrecorded), slices.Clone(w.shown)
-			p.atlas.keep(o)
+		if w := p.atlas.find(pt.prefix + "*." + above + "."); w != nil && len(w.timeline().Associations) > 0 {
+			before := w.odd()
+			p.atlas.remember(o, w.timeline(), false)
+			o.alter(func(d *odd) { d.adopted, d.unrecorded, d.shown = true, before.unrecorded, before.shown })
 		}
 	}
-	p.atlas.meet(o)
+	if first {
+		p.atlas.meet(o.site)
+	}
 }
 
 // depart counts the complete sweeps that found no lineage which names a dynamic owner, and touches those whose time is over.
 func (p *Publisher) depart(touched map[*owner]struct{}, swept bool) {
 	for o := range touched {
-		if o.dynamic == nil {
+		if o.pattern == nil {
 			continue
 		}
-		if !p.atlas.named(o) {
+		if !o.named() {
 			p.unnamed[o] = struct{}{}
 			continue
 		}
-		if !o.dynamic.since.IsZero() {
-			p.log.Infof("%s: a certificate names its host again; it stays", o.Name)
+		if o.leaving() {
+			p.log.Infof("%s: a certificate names its host again; it stays", o.name())
 		}
-		o.dynamic.missed, o.dynamic.since = 0, rollover.Stamp{}
+		o.alter(func(d *odd) { d.missed, d.since = 0, rollover.Stamp{} })
 		delete(p.unnamed, o)
 	}
 	if !swept {
 		return
 	}
 	for o := range p.unnamed {
-		d := o.dynamic
 		switch {
 		case p.atlas.doubtful(o):
-		case d.missed < enoughMissed-1:
-			d.missed++
-		case d.since.IsZero():
-			d.since = p.store.Now()
+		case o.odd().missed < enoughMissed-1:
+			o.alter(func(d *odd) { d.missed++ })
+		case !o.leaving():
+			o.alter(func(d *odd) { d.since = p.store.Now() })
 			touched[o] = struct{}{}
-			p.log.Infof("%s: no certificate names its host any more; it leaves at %s unless one does again", o.Name, moment(p.left(o)))
+			p.log.Infof("%s: no certificate names its host any more; it leaves at %s unless one does again", o.name(), moment(p.left(o)))
 		case p.left(o) <= 0:
 			touched[o] = struct{}{}
 		}
@@ -116,7 +118,7 @@ func (a *atlas) doubtful(o *owner) bool {
 	if !a.known() {
 		return true
 	}
-	for _, k := range o.timeline.Keys {
+	for _, k := range o.timeline().Keys {
 		for _, p := range k.Places {
 			if a.hides(o, k, p) {
 				return true
@@ -132,7 +134,7 @@ func (a *atlas) hides(o *owner, k rollover.Key, p rollover.Place) bool {
 	switch {
 	case root == nil:
 		return !a.complete() // the Corefile no longer has the root: see absent
-	case !root.Complete, root.MixedOwners && len(o.From) == 0:
+	case !root.Complete, root.MixedOwners && len(o.from) == 0:
 		return true
 	}
 	l := a.lineages[p.Lineage]
@@ -142,18 +144,22 @@ func (a *atlas) hides(o *owner, k rollover.Key, p rollover.Place) bool {
 	return l.Files[p.File].Doubt
 }
 
+// leaving tells whether o is of a pattern and nothing has named it for long enough.
+func (o *owner) leaving() bool { return !o.odd().since.IsZero() }
+
 // left is how long o is still due its records, once nothing names it.
 func (p *Publisher) left(o *owner) time.Duration {
-	d, now := o.dynamic, p.store.Now()
-	if d.since.Wall.After(now.Wall) {
-		d.since.Wall = now.Wall // the clock was set back (rule 4)
+	since, now := o.odd().since, p.store.Now()
+	if since.Wall.After(now.Wall) {
+		since.Wall = now.Wall // the clock was set back (rule 4)
+		o.alter(func(d *odd) { d.since = since })
 	}
-	return o.timeline.LeaveIn(o.policy, d.since, now)
+	return o.timeline().LeaveIn(o.policy, since, now)
 }
 
 // next is when o is due, of itself after the given time or, if it is on its way out, for that; 0: never.
 func (p *Publisher) next(o *owner, after time.Duration) time.Duration {
-	if o.dynamic == nil || o.dynamic.since.IsZero() {
+	if !o.leaving() {
 		return after
 	}
 	if left := p.left(o); left > 0 && (after == 0 || left < after) {
@@ -167,8 +173,8 @@ func (p *Publisher) leave(touched map[*owner]struct{}) {
 	changes := map[string]*rollover.Timeline{}
 	var leaving []*owner
 	for o := range touched {
-		if o.dynamic != nil && !o.dynamic.since.IsZero() && p.left(o) <= 0 && !p.atlas.doubtful(o) {
-			changes[o.Name] = nil
+		if o.leaving() && p.left(o) <= 0 && !p.atlas.doubtful(o) {
+			changes[o.name()] = nil
 			leaving = append(leaving, o)
 		}
 	}
@@ -182,7 +188,7 @@ func (p *Publisher) leave(touched map[*owner]struct{}) {
 	for _, o := range leaving {
 		delete(touched, o)
 		p.log.Infof("%s: has left, because no certificate has named its host for all of grace; caches may hold its records until %s",
-			o.Name, moment(o.timeline.LargestTTL()+o.policy.Propagation))
+			o.name(), moment(o.timeline().LargestTTL()+o.policy.Propagation))
 		p.remove(o)
 	}
 	p.flush(part)
@@ -191,13 +197,13 @@ func (p *Publisher) leave(touched map[*owner]struct{}) {
 // remove forgets a dynamic owner.
 func (p *Publisher) remove(o *owner) {
 	p.put(o, nil)
-	p.queue.schedule(o, 0)
-	p.problems.set(o.Name, nil)
+	p.queue.schedule(o, time.Time{}, 0)
+	p.problems.set(o.name(), nil)
+	o.pattern.count(o.figures(), OwnerFigures{})
 	p.uncount(o)
-	o.dynamic.count(OwnerFigures{})
 	if !o.wild() {
-		o.dynamic.pattern.figures.Hosts--
-		o.dynamic.pattern.told = false
+		o.pattern.figures.Hosts--
+		o.pattern.told = false
 	}
 	if o.answer == rollover.Unknown {
 		p.unknown--
@@ -206,14 +212,14 @@ func (p *Publisher) remove(o *owner) {
 	delete(p.failed, o)
 	delete(p.unnamed, o)
 	last := p.owners[len(p.owners)-1]
-	p.owners[o.dynamic.at], last.dynamic.at = last, o.dynamic.at
+	p.owners[o.at], last.at = last, o.at
 	p.owners[len(p.owners)-1] = nil
 	p.owners = p.owners[:len(p.owners)-1]
 }
 
 // expected takes out of an owner's problems what is in order where nothing names it any more.
 func (o *owner) expected(ps []rollover.Problem) []rollover.Problem {
-	if o.dynamic == nil || o.dynamic.since.IsZero() {
+	if !o.leaving() {
 		return ps
 	}
 	leaving := []rollover.Reason{rollover.LastAssociation, rollover.NoSuccessor, rollover.NoCertificate}
@@ -222,13 +228,11 @@ func (o *owner) expected(ps []rollover.Problem) []rollover.Problem {
 
 // count joins the figures of an owner to those of its pattern. What they make too large, or too early, stays until the next
 // survey: a change costs nothing for the other owners.
-func (d *dynamic) count(f OwnerFigures) {
-	sum := &d.pattern.figures
-	d.pattern.told = d.pattern.told && f == d.figures
-	sum.Records += f.Records - d.figures.Records
-	sum.include(f)
-	d.pattern.stale = d.pattern.stale || d.figures != f && d.figures != (OwnerFigures{})
-	d.figures = f
+func (pt *pattern) count(was, is OwnerFigures) {
+	pt.told = pt.told && is == was
+	pt.figures.Records += is.Records - was.Records
+	pt.figures.include(is)
+	pt.stale = pt.stale || was != is && was != (OwnerFigures{})
 }
 
 // include takes the latest Ready, the earliest Removal and the earliest NotAfter.
@@ -261,8 +265,8 @@ func (p *Publisher) survey() {
 		return
 	}
 	for _, o := range p.owners[len(p.cfg.Owners):] {
-		if again[o.dynamic.pattern] {
-			o.dynamic.pattern.figures.include(o.dynamic.figures)
+		if again[o.pattern] {
+			o.pattern.figures.include(o.figures())
 		}
 	}
 }

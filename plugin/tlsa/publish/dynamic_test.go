@@ -57,69 +57,10 @@ func (s *stage) owners() []string {
 	defer s.p.mu.Unlock()
 	var names []string
 	for _, o := range s.p.owners {
-		names = append(names, o.Name)
+		names = append(names, o.name())
 	}
 	slices.Sort(names)
 	return names
-}
-
-// tidy fails if something of a dynamic owner that has left is remembered.
-func (s *stage) tidy() {
-	s.t.Helper()
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
-	there := map[*owner]bool{}
-	for i, o := range s.p.owners {
-		there[o] = true
-		if o.dynamic != nil && o.dynamic.at != i {
-			s.t.Errorf("%s believes to be at %d, and is at %d", o.Name, o.dynamic.at, i)
-		}
-	}
-	check := func(where string, o *owner) {
-		s.t.Helper()
-		if !there[o] {
-			s.t.Errorf("%s is left in %s", o.Name, where)
-		}
-	}
-	a := s.p.atlas
-	for _, index := range []map[string][]*owner{a.byHost, a.byParent, a.byFrom} {
-		for _, owners := range index {
-			for _, o := range owners {
-				check("an index", o)
-			}
-		}
-	}
-	for above, owners := range a.byParent {
-		for i, o := range owners {
-			if o.dynamic != nil && o.dynamic.among != i {
-				s.t.Errorf("%s believes to be at %d of %s, and is at %d", o.Name, o.dynamic.among, above, i)
-			}
-		}
-	}
-	for _, l := range a.lineages {
-		for o := range l.owners {
-			check("a lineage", o)
-		}
-	}
-	for _, owners := range a.placed {
-		for o := range owners {
-			check("placed", o)
-		}
-	}
-	for _, m := range a.missing {
-		for o := range m.owners {
-			check("missing", o)
-		}
-	}
-	for _, o := range s.p.queue {
-		check("the queue", o)
-	}
-	for o := range s.p.unnamed {
-		check("unnamed", o)
-	}
-	for o := range s.p.failed {
-		check("failed", o)
-	}
 }
 
 func TestCertificateBringsItsHostsToAPattern(t *testing.T) {

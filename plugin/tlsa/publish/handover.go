@@ -1,7 +1,6 @@
 package publish
 
 import (
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -143,12 +142,11 @@ func (p *Publisher) restore() {
 		changes[name] = nil // unless it is ours
 	}
 	for _, o := range p.owners {
-		if t := timelines[o.Name]; t != nil && reflect.DeepEqual(*t, o.timeline) {
-			delete(changes, o.Name)
+		if t := timelines[o.name()]; t != nil && t.Equal(o.timeline()) {
+			delete(changes, o.name())
 			continue
 		}
-		t := o.timeline.Clone()
-		changes[o.Name] = &t
+		changes[o.name()] = o.timeline()
 	}
 	if !p.record(changes, 0) {
 		for _, o := range p.owners {
@@ -170,7 +168,7 @@ func (p *Publisher) others() ([]string, error) {
 func (p *Publisher) Inherit() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.store == nil || slices.ContainsFunc(p.owners, func(o *owner) bool { return o.adopted }) {
+	if p.store == nil || slices.ContainsFunc(p.owners, func(o *owner) bool { return o.odd().adopted }) {
 		return // what could not be copied is still needed there
 	}
 	p.adopted = nil

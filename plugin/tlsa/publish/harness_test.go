@@ -135,11 +135,11 @@ func (s *stage) states(owner string) string {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	for _, o := range s.p.owners {
-		if o.Name != owner {
+		if o.name() != owner {
 			continue
 		}
 		var words []string
-		for _, st := range o.timeline.Statuses(o.policy, s.p.store.Now()) {
+		for _, st := range o.timeline().Statuses(o.policy, s.p.store.Now()) {
 			word := st.State.String()
 			if st.Ungated {
 				word += " ungated"

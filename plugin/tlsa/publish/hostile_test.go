@@ -128,13 +128,13 @@ func (s *siege) served() map[string]map[string]bool {
 	defer s.p.mu.Unlock()
 	served := map[string]map[string]bool{}
 	for _, o := range s.p.owners {
-		e, ok := s.p.Table().Lookup(o.Name)
+		e, ok := s.p.Table().Lookup(o.name())
 		if !ok || e.Set == nil || e.Set.Len() == 0 {
 			continue
 		}
-		served[o.Name] = map[string]bool{}
-		for _, rr := range e.Set.RRs(o.Name) {
-			served[o.Name][rr.(*dns.TLSA).Certificate] = true
+		served[o.name()] = map[string]bool{}
+		for _, rr := range e.Set.RRs(o.name()) {
+			served[o.name()][rr.(*dns.TLSA).Certificate] = true
 		}
 	}
 	return served

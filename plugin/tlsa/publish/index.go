@@ -6,90 +6,58 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// add makes o known to the lineages that come from now on.
-func (a *atlas) add(o *owner) {
-	host := strings.TrimSuffix(o.Host, ".")
-	a.byHost[host] = append(a.byHost[host], o)
-	a.bySAN = a.bySAN || len(o.From) == 0
-	if o.dynamic == nil {
-		for _, from := range o.From {
-			a.byFrom[from] = append(a.byFrom[from], o)
-		}
-		if len(o.From) > 0 {
-			return
-		}
-	}
-	if !o.wild() {
-		_, above, _ := strings.Cut(host, ".")
-		if o.dynamic != nil {
-			o.dynamic.among = len(a.byParent[above])
-		}
-		a.byParent[above] = append(a.byParent[above], o)
-	}
-}
-
-// drop takes a dynamic owner out.
-func (a *atlas) drop(o *owner) {
-	for id := range o.lineages {
-		delete(a.lineages[id].owners, o)
-		a.remap(a.lineages[id])
-	}
-	for _, k := range o.timeline.Keys {
-		for _, p := range k.Places {
-			if m := a.missing[p.File]; m != nil {
-				delete(m.owners, o)
-			}
-		}
-	}
-	o.timeline = rollover.Timeline{}
-	a.keep(o)
-	host := strings.TrimSuffix(o.Host, ".")
-	if a.byHost[host] = without(a.byHost[host], o); len(a.byHost[host]) == 0 {
-		delete(a.byHost, host)
-	}
-	if o.wild() {
-		return
-	}
-	// Dynamic owners stand behind the others, so the last is one of them, and all of a customer's can leave in little time.
-	_, above, _ := strings.Cut(host, ".")
-	among := a.byParent[above]
-	last := len(among) - 1
-	among[o.dynamic.among], among[last].dynamic.among = among[last], o.dynamic.among
-	among[last] = nil
-	if a.byParent[above] = among[:last]; last == 0 {
-		delete(a.byParent, above)
-	}
+// add makes o known to the lineages that come from now on. It tells whether o is the first of its site.
+func (a *atlas) add(o *owner, host string) (first bool) {
+	s, found := a.at(host, o.written.From, o.pattern != nil)
+	o.site = s
+	s.owners = append(s.owners, o)
+	a.bySAN = a.bySAN || len(s.from) == 0
+	return !found
 }
 
 // find gives the owner of a name.
 func (a *atlas) find(name string) *owner {
-	_, host := split(name)
-	for _, o := range a.byHost[strings.TrimSuffix(host, ".")] {
-		if o.Name == name {
-			return o
+	lead, host := split(name)
+	for s := a.byHost[strings.TrimSuffix(host, ".")]; s != nil; s = s.beside {
+		for _, o := range s.owners {
+			if o.prefix == lead {
+				return o
+			}
 		}
 	}
 	return nil
 }
 
-// keep remembers which lineages the timeline of o knows, so that their changes reach it.
-func (a *atlas) keep(o *owner) {
-	for _, id := range o.placed {
-		delete(a.placed[id], o)
-		if len(a.placed[id]) == 0 {
-			delete(a.placed, id)
+// remember makes t the timeline of o.
+func (a *atlas) remember(o *owner, t *rollover.Timeline, settled bool) {
+	for _, k := range o.timeline().Keys {
+		for _, p := range k.Places {
+			a.unplace(o, p.Lineage)
 		}
 	}
-	o.placed = o.placed[:0]
-	for _, k := range o.timeline.Keys {
-		for _, p := range k.Places {
-			if a.placed[p.Lineage] == nil {
-				a.placed[p.Lineage] = map[*owner]struct{}{}
-			}
-			if _, ok := a.placed[p.Lineage][o]; !ok {
-				a.placed[p.Lineage][o] = struct{}{}
-				o.placed = append(o.placed, p.Lineage)
-			}
+	o.write(t, settled)
+	for _, k := range t.Keys {
+		a.keep(o, k)
+	}
+}
+
+// keep remembers in which lineages a key of o was seen though they do not map to it, so that their changes reach it.
+func (a *atlas) keep(o *owner, k rollover.Key) {
+	for _, p := range k.Places {
+		if !o.seated(p.Lineage) {
+			a.placed[p.Lineage] = a.placed[p.Lineage].with(o)
 		}
+	}
+}
+
+func (a *atlas) unplace(o *owner, id string) {
+	before, ok := a.placed[id]
+	if !ok {
+		return
+	}
+	if left := before.without(o); left.empty() {
+		delete(a.placed, id)
+	} else {
+		a.placed[id] = left
 	}
 }

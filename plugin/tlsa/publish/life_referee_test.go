@@ -339,17 +339,17 @@ func (l *life) obey(a control.Action) {
 func (l *life) shown(p *Publisher) map[string][]string {
 	all := map[string][]string{}
 	for _, o := range p.owners {
-		e, ok := p.Table().Lookup(o.Name)
+		e, ok := p.Table().Lookup(o.name())
 		if !ok || e.Set == nil {
 			continue
 		}
 		recorded := map[string]bool{}
-		for _, a := range o.timeline.RRset() {
+		for _, a := range o.timeline().RRset() {
 			recorded[fmt.Sprintf("%x", a.Data)] = true
 		}
-		for _, rr := range e.Set.RRs(o.Name) {
+		for _, rr := range e.Set.RRs(o.name()) {
 			if data := rr.(*dns.TLSA).Certificate; l.plain || recorded[data] {
-				all[o.Name] = append(all[o.Name], data)
+				all[o.name()] = append(all[o.name()], data)
 			}
 		}
 	}
@@ -402,7 +402,7 @@ func (l *life) mend() {
 
 func (l *life) recovered() bool {
 	for _, o := range l.p.owners {
-		if len(o.unrecorded) > 0 {
+		if len(o.odd().unrecorded) > 0 {
 			return false
 		}
 	}
@@ -426,9 +426,9 @@ func (l *life) compare() {
 	}
 	canon := canon()
 	for _, o := range l.p.owners {
-		t := got[o.Name]
-		if t == nil || canon(t) != canon(&o.timeline) {
-			l.t.Errorf("at the end the ledger has another timeline of %s", o.Name)
+		t := got[o.name()]
+		if t == nil || canon(t) != canon(o.timeline()) {
+			l.t.Errorf("at the end the ledger has another timeline of %s", o.name())
 		}
 	}
 	if err := s.Close(); err != nil {

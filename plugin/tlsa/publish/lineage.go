@@ -10,21 +10,26 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// lineage is a certdir.Lineage with the owners that its leaves map to.
+// lineage is a certdir.Lineage with the sites that its leaves map to.
 type lineage struct {
 	*certdir.Lineage
-	owners map[*owner][]int // indices of Leaves
+	sites []*site
+	names *names // nil for most
+}
 
-	wild    []string // the names above its wildcard SANs, where a pattern may take it
-	foreign []string // its names that lie in no zone of the block, where a pattern may take it
+// names are those of a lineage that need a look where a pattern may take it.
+type names struct {
+	wild    []string // the names above its wildcard SANs
+	foreign []string // those that lie in no zone of the block
 }
 
 // atlas finds the owners of a lineage and the lineages of an owner (design 2).
 type atlas struct {
-	byHost   map[string][]*owner // owners by host
-	byParent map[string][]*owner // those that SANs decide about, by the name above the host: for wildcard SANs
-	byFrom   map[string][]*owner // owners with `from` that the Corefile names, by what `from` names
-	bySAN    bool                // SANs from roots of one uid decide about some of them
+	byHost   map[string]*site   // by host, the others beside it
+	byParent map[string][]*site // those that SANs decide about, by the name above the host: for wildcard SANs
+	byFrom   map[string][]*site // those with `from` that the Corefile names, by what `from` names
+	first    []int              // 0, 1, 2...
+	bySAN    bool               // SANs from roots of one uid decide about some of them
 
 	patterns   patterns
 	choosy     []*pattern                     // those with `from`
@@ -36,8 +41,8 @@ type atlas struct {
 
 	roots    map[string]*certdir.Root
 	lineages map[string]*lineage
-	byName   map[string]map[string]*lineage // lineages by name and ID
-	placed   map[string]map[*owner]struct{} // owners whose timeline knows a lineage, by the lineage's ID
+	byName   map[string]few[*lineage]
+	placed   map[string]few[*owner]         // owners whose timeline knows a lineage that does not map to them, by its ID
 	missing  map[string]*absence            // files that timelines know and that are not there
 	round    int                            // counts sweeps, for missing
 	swept    map[string]map[string]struct{} // the lineages of a root at its last complete sweep
@@ -48,14 +53,14 @@ type atlas struct {
 
 func newAtlas(owners []*owner, ps patterns) *atlas {
 	a := &atlas{
-		byHost: map[string][]*owner{}, byParent: map[string][]*owner{}, byFrom: map[string][]*owner{},
+		byHost: map[string]*site{}, byParent: map[string][]*site{}, byFrom: map[string][]*site{}, first: []int{0, 1, 2, 3, 4, 5, 6, 7},
 		patterns: ps, byWildcard: map[string]map[string]*lineage{}, ignored: map[string]int{},
-		roots: map[string]*certdir.Root{}, lineages: map[string]*lineage{}, byName: map[string]map[string]*lineage{},
-		placed: map[string]map[*owner]struct{}{}, missing: map[string]*absence{}, lost: map[string]bool{}, swept: map[string]map[string]struct{}{}, judged: map[string]uint64{},
+		roots: map[string]*certdir.Root{}, lineages: map[string]*lineage{}, byName: map[string]few[*lineage]{},
+		placed: map[string]few[*owner]{}, missing: map[string]*absence{}, lost: map[string]bool{}, swept: map[string]map[string]struct{}{}, judged: map[string]uint64{},
 		remapped: map[string]struct{}{},
 	}
 	for _, o := range owners {
-		a.add(o)
+		a.add(o, o.written.Host)
 	}
 	for _, pts := range ps {
 		for _, pt := range pts {
@@ -72,7 +77,7 @@ func newAtlas(owners []*owner, ps patterns) *atlas {
 // learn takes in the new state of a lineage and adds to touched the owners that must be decided again.
 func (a *atlas) learn(l *certdir.Lineage, touched map[*owner]struct{}) {
 	a.forget(l.ID, touched)
-	for o := range a.placed[l.ID] {
+	for o := range a.placed[l.ID].all {
 		touched[o] = struct{}{}
 	}
 	if len(l.Files) > 0 {
@@ -82,7 +87,7 @@ func (a *atlas) learn(l *certdir.Lineage, touched map[*owner]struct{}) {
 	if l.Staged {
 		return
 	}
-	for _, other := range a.byName[l.Name] {
+	for _, other := range slices.Collect(a.byName[l.Name].all) {
 		if other.Staged && hasBare(other.Lineage) {
 			a.forget(other.ID, touched)
 			a.enter(other.Lineage, touched)
@@ -95,49 +100,49 @@ func (a *atlas) forget(id string, touched map[*owner]struct{}) {
 	if old == nil {
 		return
 	}
-	for o := range old.owners {
-		delete(o.lineages, id)
-		touched[o] = struct{}{}
+	for _, s := range old.sites {
+		a.unlink(s, id)
+		s.touch(touched)
 	}
 	a.wither(old)
 	delete(a.lineages, id)
-	delete(a.byName[old.Name], id)
-	if len(a.byName[old.Name]) == 0 {
+	if left := a.byName[old.Name].without(old); left.empty() {
 		delete(a.byName, old.Name)
+	} else {
+		a.byName[old.Name] = left
 	}
 }
 
 func (a *atlas) enter(l *certdir.Lineage, touched map[*owner]struct{}) {
-	entry := &lineage{Lineage: l, owners: map[*owner][]int{}}
+	entry := &lineage{Lineage: l}
 	a.sprout(entry)
 	a.lineages[l.ID] = entry
-	if a.byName[l.Name] == nil {
-		a.byName[l.Name] = map[string]*lineage{}
-	}
-	a.byName[l.Name][l.ID] = entry
-	for _, above := range entry.wild {
-		if a.byWildcard[above] == nil {
-			a.byWildcard[above] = map[string]*lineage{}
+	a.byName[l.Name] = a.byName[l.Name].with(entry)
+	if entry.names != nil {
+		for _, above := range entry.names.wild {
+			if a.byWildcard[above] == nil {
+				a.byWildcard[above] = map[string]*lineage{}
+			}
+			a.byWildcard[above][l.ID] = entry
 		}
-		a.byWildcard[above][l.ID] = entry
 	}
 	a.remap(entry)
 	for i, leaf := range l.Leaves {
-		for o := range a.ownersOf(entry, leaf) {
-			entry.owners[o] = append(entry.owners[o], i)
-			o.lineages[l.ID] = struct{}{}
-			touched[o] = struct{}{}
+		for s := range a.sitesOf(entry, leaf) {
+			a.link(s, entry, i)
+			s.touch(touched)
 		}
 	}
+	entry.sites = slices.Clip(entry.sites)
 }
 
-// ownersOf applies design 2: `from` names lineages whatever their names say; without it the SANs decide, from roots that
+// sitesOf applies design 2: `from` names lineages whatever their names say; without it the SANs decide, from roots that
 // belong to one uid. A bare key has no SANs: it goes where the installed lineage of its name goes, or to the host it names.
-func (a *atlas) ownersOf(l *lineage, leaf certdir.Leaf) map[*owner]struct{} {
-	owners := map[*owner]struct{}{}
-	add := func(os []*owner) {
-		for _, o := range os {
-			owners[o] = struct{}{}
+func (a *atlas) sitesOf(l *lineage, leaf certdir.Leaf) map[*site]struct{} {
+	sites := map[*site]struct{}{}
+	add := func(all []*site) {
+		for _, s := range all {
+			sites[s] = struct{}{}
 		}
 	}
 	add(a.byFrom[l.Name])
@@ -146,36 +151,36 @@ func (a *atlas) ownersOf(l *lineage, leaf certdir.Leaf) map[*owner]struct{} {
 	for file := range l.Files {
 		add(a.byFrom[file])
 	}
-	consider := func(o *owner) {
-		if a.open(o, l) {
-			owners[o] = struct{}{}
+	consider := func(s *site) {
+		if a.open(s, l) {
+			sites[s] = struct{}{}
 		}
 	}
 	for _, name := range leaf.DNSNames {
-		for _, o := range a.byHost[name] {
-			consider(o)
+		for s := a.byHost[name]; s != nil; s = s.beside {
+			consider(s)
 		}
 		if above, wild := strings.CutPrefix(name, "*."); wild {
-			for _, o := range a.byParent[above] {
-				if dane.Covers(name, o.Host) {
-					consider(o)
+			for _, s := range a.byParent[above] {
+				if dane.Covers(name, s.host) {
+					consider(s)
 				}
 			}
 		}
 	}
 	if nameless(leaf) {
-		for _, o := range a.byHost[l.Name] {
-			consider(o)
+		for s := a.byHost[l.Name]; s != nil; s = s.beside {
+			consider(s)
 		}
-		for _, installed := range a.byName[l.Name] {
-			for o := range installed.owners {
+		for installed := range a.byName[l.Name].all {
+			for _, s := range installed.sites {
 				if !installed.Staged {
-					consider(o)
+					consider(s)
 				}
 			}
 		}
 	}
-	return owners
+	return sites
 }
 
 func bare(leaf certdir.Leaf) bool { return leaf.Material.Leaf.SHA256 == "" }
@@ -194,16 +199,11 @@ func hasBare(l *certdir.Lineage) bool { return slices.ContainsFunc(l.Leaves, bar
 
 // strays are what the `from` of an owner in the Corefile names and no directory has, once all have been read.
 func (a *atlas) strays(o *owner) []rollover.Problem {
-	if o.dynamic != nil {
+	if o.pattern != nil {
 		return nil // its pattern has them
 	}
-	return a.missed(o.From, func(from string) bool {
-		for id := range o.lineages {
-			if a.lineages[id].is(from) {
-				return true
-			}
-		}
-		return false
+	return a.missed(o.from, func(from string) bool {
+		return slices.ContainsFunc(o.seats, func(t seat) bool { return t.is(from) })
 	})
 }
 
@@ -228,8 +228,9 @@ func (a *atlas) problems(l *lineage) []rollover.Problem {
 		ps = append(ps, f.Problems...)
 	}
 	taken := map[int]bool{}
-	for _, leaves := range l.owners {
-		for _, i := range leaves {
+	for _, s := range l.sites {
+		at, _ := s.seat(l.ID)
+		for _, i := range s.seats[at].leaves {
 			taken[i] = true
 		}
 	}

@@ -3,7 +3,6 @@ package publish
 import (
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
@@ -25,7 +24,7 @@ func (p *Publisher) load() error {
 			o = p.regrow(name)
 		}
 		if o != nil {
-			o.timeline = *timelines[name]
+			p.atlas.remember(o, timelines[name], false)
 			delete(timelines, name)
 		}
 	}
@@ -33,15 +32,18 @@ func (p *Publisher) load() error {
 		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
 	}
 	failing := p.inherit()
+	now := p.store.Now()
 	for _, o := range p.owners {
-		if failing {
-			o.timeline.NoneSince = rollover.Stamp{}
+		if failing && !o.timeline().NoneSince.IsZero() {
+			t := *o.timeline()
+			t.NoneSince = rollover.Stamp{}
+			p.atlas.remember(o, &t, false)
 		}
-		if p.store.Origin() == ledger.Restored && len(p.before) == 0 && !reflect.DeepEqual(o.timeline, rollover.Timeline{}) {
-			o.timeline, o.adopted = o.timeline.Doubted(p.store.Now()), true
+		if p.store.Origin() == ledger.Restored && len(p.before) == 0 && !o.timeline().Equal(o.unseen.open) {
+			t := o.timeline().Doubted(now)
+			p.atlas.remember(o, &t, false)
+			o.alter(func(d *odd) { d.adopted = true })
 		}
-		o.shown = o.timeline.RRset()
-		p.atlas.keep(o)
 	}
 	p.withdrawn = timelines
 	return nil
@@ -55,13 +57,15 @@ func (p *Publisher) inherit() bool {
 		before.locked(func() {
 			for from := range before.failed {
 				failing = true
-				o := p.heir(before.block, from.Name)
+				o := p.heir(before.block, from.name())
 				if o == nil {
 					continue
 				}
-				o.timeline, o.adopted, o.unrecorded = from.timeline.Clone(), true, slices.Clone(from.unrecorded)
+				unrecorded := from.odd().unrecorded
+				p.atlas.remember(o, from.timeline(), false)
+				o.alter(func(d *odd) { d.adopted, d.unrecorded = true, unrecorded })
 				if before.block != p.block {
-					p.adopted = append(p.adopted, o.Name)
+					p.adopted = append(p.adopted, o.name())
 				}
 			}
 		})
@@ -84,9 +88,10 @@ func (p *Publisher) adopt() error {
 		current := slices.ContainsFunc(p.before, func(o *Publisher) bool { return o.block == block })
 		for _, name := range slices.Sorted(maps.Keys(timelines)) {
 			o := p.heir(block, name)
-			if o != nil && (current || reflect.DeepEqual(o.timeline, rollover.Timeline{})) {
-				o.timeline, o.adopted = *timelines[name], true
-				p.adopted = append(p.adopted, o.Name)
+			if o != nil && (current || o.timeline().Equal(o.unseen.open)) {
+				p.atlas.remember(o, timelines[name], false)
+				o.alter(func(d *odd) { d.adopted = true })
+				p.adopted = append(p.adopted, o.name())
 			}
 		}
 	}
@@ -97,7 +102,7 @@ func (p *Publisher) adopt() error {
 // at work beside this one.
 func (p *Publisher) heir(block, name string) *owner {
 	o := p.atlas.find(name)
-	if o != nil && o.dynamic == nil {
+	if o != nil && o.pattern == nil {
 		return o
 	}
 	for _, zones := range p.cfg.Beside {

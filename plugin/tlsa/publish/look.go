@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
@@ -45,7 +44,7 @@ func (p *Publisher) lookAgain() map[*owner]struct{} {
 // askAgain forgets the SOAs of zones that did not answer for one of their owners, so that they are soon asked once more.
 func (p *Publisher) askAgain(owners []*owner) {
 	for _, o := range owners {
-		if !o.view.Known {
+		if o.flags&inZone == 0 {
 			delete(p.soas, o.zone)
 		}
 	}
@@ -59,8 +58,9 @@ type zoneSOA struct {
 
 func (p *Publisher) soa(zone string) zoneSOA {
 	soa, there := p.zones.SOA(zone)
-	if there {
+	if lag, known := p.lags[zone]; there && (!known || lag != soa.Lag) {
 		p.lags[zone] = soa.Lag
+		p.governAll(zone)
 	}
 	return zoneSOA{soa, there}
 }
@@ -72,22 +72,46 @@ func (p *Publisher) lookAt(o *owner) {
 	case soa.there && o.wild():
 		view.Known = true // what the zone has at the name with the asterisk is nobody's
 	case soa.there:
-		view = p.zones.Look(o.Name)
+		view = p.zones.Look(o.name())
 	}
-	if view.Known {
-		o.view, o.signed = view, soa.Signed
-	} else {
-		o.view.Known = false // what was known of cuts and signatures stays until the zone says otherwise
+	if !view.Known {
+		o.flags &^= inZone // what was known of cuts and signatures stays until the zone says otherwise
+		return
 	}
-	o.policy = o.Policy
+	o.flags |= inZone
+	view.Known = false
+	o.alter(func(d *odd) { d.view, d.signed = view, soa.Signed })
+}
+
+// govern gives the policy of a class what its zone's SOA adds.
+func (p *Publisher) govern(c *class) {
+	c.policy = c.written.Policy
 	if p.cfg.FollowSOA {
-		lag, known := p.lags[o.zone]
+		lag, known := p.lags[c.zone]
 		if !known {
 			lag = never
 		}
-		o.policy.Propagation = lag
+		c.policy.Propagation = lag
 		if !p.cfg.HoldWritten {
-			o.policy.Hold += lag
+			c.policy.Hold += lag
+		}
+	}
+}
+
+// governAll does it for the classes of a zone, whose owners are all decided again after that.
+func (p *Publisher) governAll(zone string) {
+	for _, o := range p.owners[:len(p.cfg.Owners)] {
+		if o.zone == zone {
+			p.govern(o.class)
+		}
+	}
+	for _, pts := range p.atlas.patterns {
+		for _, pt := range pts {
+			for _, c := range pt.classes {
+				if c.zone == zone {
+					p.govern(c)
+				}
+			}
 		}
 	}
 }
@@ -97,18 +121,18 @@ const never = 10 * 365 * 24 * time.Hour
 
 // zoneProblems says what the zone's data means for the owner.
 func (p *Publisher) zoneProblems(o *owner) []rollover.Problem {
-	v, zone := o.view, o.zone
-	service := strings.TrimSuffix(o.Name, o.Host)
+	v, zone := o.view(), o.zone
+	service := o.prefix
 	var ps []rollover.Problem
 	add := func(r rollover.Reason, format string, args ...any) {
 		ps = append(ps, rollover.Problem{Reason: r, Text: fmt.Sprintf(format, args...)})
 	}
 	switch {
-	case v.Cut != "" && o.dynamic != nil: // a certificate may well name hosts of another zone
+	case v.Cut != "" && o.pattern != nil: // a certificate may well name hosts of another zone
 	case v.Cut != "":
 		add(BelowCut, "%s is a zone cut or DNAME of %s, so the name belongs to another zone and is not served here; "+
 			"move the owner there, or delete its `name` line", v.Cut, zone)
-	case o.signed:
+	case o.odd().signed:
 		add(ZoneSigned, "%s is already signed by its file or by *sign*, so records added here would be bogus and are not served; "+
 			"serve the unsigned zone through *dnssec*", zone)
 	case !v.Known:
@@ -117,9 +141,9 @@ func (p *Publisher) zoneProblems(o *owner) []rollover.Problem {
 	}
 	if v.Alias != "" && v.Cut == "" && service != "" && p.atlas.find(service+v.Alias) == nil {
 		add(HostAlias, "%s is an alias of %s, where clients look for TLSA records first (RFC 7671 7): add a name line for %s%s, "+
-			"or let that zone's server publish them", o.Host, v.Alias, service, v.Alias)
+			"or let that zone's server publish them", o.host, v.Alias, service, v.Alias)
 	}
-	if v.Hidden != "" && v.Cut == "" && !o.signed {
+	if v.Hidden != "" && v.Cut == "" && !o.odd().signed {
 		add(ZoneHidden, "the zone's %s is hidden by the TLSA owner; delete it from the zone, or delete the owner's `name` line", v.Hidden)
 	}
 	return ps

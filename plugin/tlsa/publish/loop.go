@@ -62,7 +62,7 @@ func (p *Publisher) wait() time.Duration {
 	defer p.mu.Unlock()
 	wait := recheck
 	if len(p.queue) > 0 {
-		wait = min(wait, time.Until(p.queue[0].due))
+		wait = min(wait, time.Until(p.queue[0].extra.due))
 	}
 	if p.backoff > 0 {
 		wait = min(wait, time.Until(p.retry))

@@ -11,13 +11,14 @@ import (
 
 // observe gathers what the directories and the zone hold for o, and what became of the files that t knows.
 func (a *atlas) observe(o *owner, t rollover.Timeline) rollover.Observation {
+	view := o.view()
 	obs := rollover.Observation{
 		Known:     a.known(),
 		Hidden:    a.hidden(),
 		Seen:      a.seen(o),
 		Files:     map[string]rollover.FileState{},
-		ZoneKnown: o.view.Known,
-		Zone:      o.view.TLSA,
+		ZoneKnown: view.Known,
+		Zone:      view.TLSA,
 	}
 	for _, k := range t.Keys {
 		for _, p := range k.Places {
@@ -67,9 +68,9 @@ func (a *atlas) seen(o *owner) []rollover.Seen {
 	type identity struct{ spki, sha256, issuer string }
 	byKey := map[identity]int{}
 	var seen []rollover.Seen
-	for _, id := range slices.Sorted(maps.Keys(o.lineages)) {
-		l := a.lineages[id]
-		for _, i := range l.owners[o] {
+	for _, t := range o.seats {
+		l := t.lineage
+		for _, i := range t.leaves {
 			leaf := l.Leaves[i]
 			m := leaf.Material
 			key := identity{m.Leaf.SPKI, m.Leaf.SHA256, m.Issuer.SHA256}
@@ -108,8 +109,8 @@ func (a *atlas) file(o *owner, p rollover.Place) rollover.FileState {
 	delete(a.missing, p.File)
 	root := a.roots[l.Root]
 	state := rollover.FileState{
-		Doubt:    f.Doubt || root != nil && root.MixedOwners && len(o.From) == 0,
-		Unmapped: len(o.From) > 0 && !o.takes(l),
+		Doubt:    f.Doubt || root != nil && root.MixedOwners && len(o.from) == 0,
+		Unmapped: len(o.from) > 0 && !o.takes(l),
 	}
 	for _, leaf := range l.Leaves {
 		if slices.Contains(leaf.Files, p.File) {

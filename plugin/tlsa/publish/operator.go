@@ -39,7 +39,7 @@ func (p *Publisher) Act(a control.Action, only bool) ([]control.Done, error) {
 	}
 	changes := map[string]*rollover.Timeline{}
 	for o, d := range decisions {
-		changes[o.Name] = &d.Timeline
+		changes[o.name()] = &d.Timeline
 	}
 	if err := p.store.Commit(p.block, changes); err != nil {
 		p.recorded(err)
@@ -61,11 +61,11 @@ func (p *Publisher) Act(a control.Action, only bool) ([]control.Done, error) {
 func (p *Publisher) understand(a *control.Action) ([]*owner, word, error) {
 	owners := p.owners
 	if a.Owner != "" {
-		i := slices.IndexFunc(owners, func(o *owner) bool { return o.Name == a.Owner })
-		if i < 0 {
+		o := p.atlas.find(a.Owner)
+		if o == nil {
 			return nil, nil, &control.Error{Code: control.CodeNothing, Text: fmt.Sprintf("no block has the owner %.300q", a.Owner)}
 		}
-		owners = owners[i : i+1]
+		owners = []*owner{o}
 	}
 	data, err := hex.DecodeString(a.Data + a.SPKI)
 	if err != nil {
@@ -108,7 +108,7 @@ func (p *Publisher) understand(a *control.Action) ([]*owner, word, error) {
 func (p *Publisher) lineageOf(name string) (string, error) {
 	ids := map[string]bool{}
 	for _, o := range p.owners {
-		for _, k := range o.timeline.Keys {
+		for _, k := range o.timeline().Keys {
 			for _, place := range k.Places {
 				if place.Lineage == name || k.Lineage == name {
 					ids[place.Lineage] = true
@@ -150,9 +150,9 @@ func (p *Publisher) weigh(owners []*owner, says word, now rollover.Stamp) (map[*
 		case errors.Is(err, rollover.ErrNothing):
 			nothing = err
 		case errors.Is(err, rollover.ErrLast):
-			refusals = append(refusals, fmt.Sprintf("%s: it %v; withdraw the name if it is to have no records", o.Name, err))
+			refusals = append(refusals, fmt.Sprintf("%s: it %v; withdraw the name if it is to have no records", o.name(), err))
 		case err != nil:
-			refusals = append(refusals, fmt.Sprintf("%s: it %v", o.Name, err))
+			refusals = append(refusals, fmt.Sprintf("%s: it %v", o.name(), err))
 		default:
 			decisions[o] = rollover.Decide(t, p.atlas.observe(o, t), o.policy, now)
 		}
@@ -163,7 +163,7 @@ func (p *Publisher) weigh(owners []*owner, says word, now rollover.Stamp) (map[*
 	case len(decisions) > 0:
 		return decisions, nil
 	case len(owners) == 1:
-		return nil, &control.Error{Code: control.CodeNothing, Text: fmt.Sprintf("%s: %v", owners[0].Name, nothing)}
+		return nil, &control.Error{Code: control.CodeNothing, Text: fmt.Sprintf("%s: %v", owners[0].name(), nothing)}
 	}
 	return nil, &control.Error{Code: control.CodeNothing, Text: fmt.Sprintf("no owner has it: %v", nothing)}
 }
@@ -172,14 +172,15 @@ func (p *Publisher) weigh(owners []*owner, says word, now rollover.Stamp) (map[*
 func (p *Publisher) conclude(a control.Action, decisions map[*owner]rollover.Decision, now rollover.Stamp) []control.Done {
 	var done []control.Done
 	touched := map[*owner]struct{}{}
-	for _, o := range slices.SortedFunc(maps.Keys(decisions), func(a, b *owner) int { return strings.Compare(a.Name, b.Name) }) {
+	for _, o := range slices.SortedFunc(maps.Keys(decisions), (*owner).compare) {
 		d := decisions[o]
 		one := o.done(a, d, now)
-		p.log.Infof("%s: %s", o.Name, one.Text)
+		p.log.Infof("%s: %s", o.name(), one.Text)
 		done = append(done, one)
 		touched[o] = struct{}{}
 		// It is on disk: what follows only shows it. The line above has told what left.
-		d.Changed, o.adopted = false, false
+		d.Changed = false
+		o.alter(func(d *odd) { d.adopted = false })
 		d.Transitions = slices.DeleteFunc(d.Transitions, func(t rollover.Transition) bool { return t.State == rollover.Removed })
 		decisions[o] = d
 	}
@@ -191,12 +192,12 @@ func (p *Publisher) conclude(a control.Action, decisions map[*owner]rollover.Dec
 
 // done tells what an action means for the owner, whose timeline is still that of before.
 func (o *owner) done(a control.Action, d rollover.Decision, now rollover.Stamp) control.Done {
-	cached := o.timeline.LargestTTL() + o.policy.Propagation
-	which := difference(o.timeline.RRset(), d.RRset)
+	cached := o.timeline().LargestTTL() + o.policy.Propagation
+	which := difference(o.timeline().RRset(), d.RRset)
 	if a.Verb == control.Restore {
-		which, cached = difference(d.RRset, o.timeline.RRset()), o.policy.Hold
+		which, cached = difference(d.RRset, o.timeline().RRset()), o.policy.Hold
 	}
-	one := control.Done{Owner: o.Name, Zone: o.zone, CachedUntil: after(now, cached)}
+	one := control.Done{Owner: o.name(), Zone: o.zone, CachedUntil: after(now, cached)}
 	switch {
 	case a.Verb == control.Revoke:
 		for i := range d.Timeline.Revoked {

@@ -1,58 +1,189 @@
 package publish
 
 import (
-	"container/heap"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// owner is an Owner at work.
+// A class is what the owners of one line of the Corefile in one zone have in common.
+type class struct {
+	written Owner           // the line
+	prefix  string          // of the owners' names: _443._tcp.
+	zone    string          // the longest of the block's zones that they lie in
+	pattern *pattern        // nil for an owner that the Corefile names
+	policy  rollover.Policy // the line's, with what the zone's SOA adds
+	unseen  record          // of an owner that has no timeline yet
+}
+
+func newClass(line Owner, prefix, zone string, pt *pattern) *class {
+	return &class{written: line, prefix: prefix, zone: zone, pattern: pt, unseen: record{open: &rollover.Timeline{}}}
+}
+
+// owner is an Owner at work. There may be a million, so it is small: what it has in common with others stands in its class
+// and its site, what it has only now and then in its extra.
 type owner struct {
-	Owner
-	zone string // the longest of the block's zones that it lies in
+	*class
+	*site
 
-	dynamic *dynamic // nil for an owner that the Corefile names
+	record *record // of its timeline
+	extra  *extra  // nil for most
+	at     int32   // in Publisher.owners, for one of a pattern
+	tally  tally
+	answer rollover.Answer
+	flags  flags
+}
 
-	policy   rollover.Policy   // Owner's, with what the zone's SOA adds
-	timeline rollover.Timeline // as the ledger has it
-	adopted  bool              // timeline is not yet in the ledger under this block
+// newOwner makes one that the Corefile names.
+func newOwner(cfg Config, c Owner) *owner {
+	lead, _ := split(c.Name)
+	line := newClass(c, lead, longest(cfg.Zones, c.Name), nil)
+	return &owner{class: line, record: &line.unseen}
+}
+
+type flags uint8
+
+const (
+	inZone  flags = 1 << iota // the zone was there when it was last asked about the owner
+	counted                   // the figures have it
+)
+
+// A tally counts the associations of an owner by state, and those that are ungated.
+type tally struct {
+	states  [rollover.Removed]uint16
+	ungated uint16
+}
+
+func (t tally) records() int {
+	n := 0
+	for _, s := range t.states {
+		n += int(s)
+	}
+	return n
+}
+
+// extra is what an owner has while something is due, or not as it is with most.
+type extra struct {
+	due   time.Time // when the next change is due; zero: none
+	index int       // in the queue; -1: not there
+	// ready and removal are those of OwnerFigures.
+	ready, removal time.Time
+	odd            *odd // nil for most
+}
+
+// odd is what few owners have.
+type odd struct {
+	adopted bool // the timeline is not yet in the ledger under this block
 	// unrecorded are keys that are shown though the ledger could not take them, or their return.
 	unrecorded []rollover.Key
-	shown      []dane.Association
-	answer     rollover.Answer
-	view       ZoneView
-	signed     bool // the zone comes with signatures of its own
+	shown      []dane.Association // what is shown, where that is more than the timeline says
 
 	untold []rollover.Transition // not logged before the start is sure
 
-	lineages map[string]struct{} // the lineages that map to it, by ID
-	placed   []string            // the lineages that its timeline's keys were seen in
+	view   ZoneView // what the zone has; Known is in flags
+	signed bool     // the zone comes with signatures of its own
 
-	states  map[rollover.State]int
-	ungated int
+	missed int            // complete sweeps since a lineage last named it, if it is of a pattern
+	since  rollover.Stamp // when those were enough, and its grace began; zero: not yet
+}
 
-	due   time.Time // when the next change is due; zero: none
-	index int       // in the queue; -1: not there
+// none tells whether d says nothing.
+func (d *odd) none() bool {
+	v := &d.view
+	return !d.adopted && d.unrecorded == nil && d.shown == nil && d.untold == nil && !d.signed && d.missed == 0 && d.since.IsZero() &&
+		v.Cut == "" && v.Alias == "" && v.Hidden == "" && v.TLSA == nil
+}
+
+// odd gives what is odd about o, to be read.
+func (o *owner) odd() odd {
+	if o.extra == nil || o.extra.odd == nil {
+		return odd{}
+	}
+	return *o.extra.odd
+}
+
+// alter changes what is odd about o.
+func (o *owner) alter(f func(*odd)) {
+	d := o.odd()
+	f(&d)
+	if d.none() {
+		if o.extra != nil {
+			o.extra.odd = nil
+			o.trim()
+		}
+		return
+	}
+	o.more().odd = &d
+}
+
+// more gives the extra of o, to be changed.
+func (o *owner) more() *extra {
+	if o.extra == nil {
+		o.extra = &extra{index: -1}
+	}
+	return o.extra
+}
+
+// trim drops the extra of o where it says nothing.
+func (o *owner) trim() {
+	if e := o.extra; e != nil && e.odd == nil && e.index < 0 && e.ready.IsZero() && e.removal.IsZero() {
+		o.extra = nil
+	}
+}
+
+// name is _25._tcp.mail.example.org. It is made anew each time.
+func (o *owner) name() string { return o.prefix + o.host }
+
+// compare orders owners by name.
+func (o *owner) compare(p *owner) int {
+	switch {
+	case o.prefix == p.prefix:
+		return strings.Compare(o.host, p.host)
+	case strings.HasPrefix(o.prefix, p.prefix), strings.HasPrefix(p.prefix, o.prefix):
+		return strings.Compare(o.name(), p.name())
+	}
+	return strings.Compare(o.prefix, p.prefix)
+}
+
+// lineOf is the owner as the Corefile could have it.
+func (o *owner) lineOf() Owner {
+	return Owner{Name: o.name(), Host: o.host, From: o.from, Policy: o.written.Policy}
+}
+
+// view is what the zone has at and above o.
+func (o *owner) view() ZoneView {
+	v := o.odd().view
+	v.Known = o.flags&inZone != 0
+	return v
 }
 
 // served tells whether queries for it are ours to answer.
-func (o *owner) served() bool { return o.view.Cut == "" && !o.signed }
+func (o *owner) served() bool {
+	d := o.odd()
+	return d.view.Cut == "" && !d.signed
+}
+
+// shown are the associations that queries are answered with.
+func (o *owner) shown() []dane.Association {
+	if shown := o.odd().shown; shown != nil {
+		return shown
+	}
+	return o.timeline().RRset()
+}
 
 // base is the timeline that the next decision starts from. An owner that is shown has records, recorded or not, so that what
 // comes next is not its first.
 func (o *owner) base() rollover.Timeline {
-	t := o.timeline.With(o.unrecorded)
-	if len(o.shown) > 0 && len(t.Associations) == 0 { // a pin may be all that is shown
+	t, d := *o.timeline(), o.odd()
+	t = t.With(d.unrecorded)
+	if len(d.shown) > 0 && len(t.Associations) == 0 { // a pin may be all that is shown
 		t.NoneSince = rollover.Stamp{}
 	}
 	return t
 }
-
-// takes tells whether the Corefile gives the lineage to the owner by `from`.
-func (o *owner) takes(l *lineage) bool { return slices.ContainsFunc(o.From, l.is) }
 
 // is tells whether from names the lineage: by its name, its directory, or one of its files.
 func (l *lineage) is(from string) bool {
@@ -60,64 +191,11 @@ func (l *lineage) is(from string) bool {
 	return from == l.Name || from == l.Dir || from == l.ID || file
 }
 
-// queue is a heap of the owners that wait for a moment, soonest first.
-type queue []*owner
-
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
-func (q queue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i, j
-}
-
-// Push is for container/heap only.
-func (q *queue) Push(x any) {
-	o := x.(*owner)
-	o.index = len(*q)
-	*q = append(*q, o)
-}
-
-// Pop is for container/heap only.
-func (q *queue) Pop() any {
-	old := *q
-	o := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	o.index = -1
-	return o
-}
-
-// schedule makes o due after d, or never for 0.
-func (q *queue) schedule(o *owner, after time.Duration) {
-	if after <= 0 {
-		o.due = time.Time{}
-		if o.index >= 0 {
-			heap.Remove(q, o.index)
-		}
-		return
-	}
-	o.due = time.Now().Add(after)
-	if o.index >= 0 {
-		heap.Fix(q, o.index)
-	} else {
-		heap.Push(q, o)
-	}
-}
-
-// ripe takes out the owners that are due.
-func (q *queue) ripe(now time.Time) []*owner {
-	var ripe []*owner
-	for len(*q) > 0 && !(*q)[0].due.After(now) {
-		ripe = append(ripe, heap.Pop(q).(*owner))
-	}
-	return ripe
-}
-
 // places are the files that the timelines know.
 func (p *Publisher) places() map[string]bool {
 	places := map[string]bool{}
 	for _, o := range p.owners {
-		for _, k := range o.timeline.Keys {
+		for _, k := range o.timeline().Keys {
 			for _, place := range k.Places {
 				places[place.File] = true
 			}
@@ -134,7 +212,7 @@ func (p *Publisher) wants(kind func(dane.Combination) bool) bool {
 		}
 	}
 	return slices.ContainsFunc(p.owners, func(o *owner) bool {
-		return slices.ContainsFunc(o.view.TLSA, func(a dane.Association) bool { return kind(a.Combination) })
+		return slices.ContainsFunc(o.odd().view.TLSA, func(a dane.Association) bool { return kind(a.Combination) })
 	})
 }
 

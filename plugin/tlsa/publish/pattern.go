@@ -3,17 +3,15 @@ package publish
 import (
 	"slices"
 	"strings"
-
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 )
 
 // A pattern is a `*` owner at work.
 type pattern struct {
 	Owner
-	prefix string // _443._tcp.
-	parent string // what stands after the *, without the last dot
-	deep   bool   // parent is a zone of the block: hosts of any depth, and the zone's own name
+	prefix  string // _443._tcp.
+	parent  string // what stands after the *, without the last dot
+	deep    bool   // parent is a zone of the block: hosts of any depth, and the zone's own name
+	classes []*class
 
 	found   map[string]int // lineages that `from` names, by what it says
 	figures OwnerFigures   // of its owners together
@@ -117,32 +115,6 @@ func Clash(a, b Config) (inA, inB string, clash bool) {
 	return inA, inB, clash
 }
 
-// wild tells whether o stands for the hosts that a wildcard SAN covers.
-func (o *owner) wild() bool { return strings.HasPrefix(o.Host, "*.") }
-
-// named tells whether a lineage names the host of o, or a wildcard SAN itself, in full.
-func (a *atlas) named(o *owner) bool {
-	host := strings.TrimSuffix(o.Host, ".")
-	for id := range o.lineages {
-		l := a.lineages[id]
-		for _, i := range l.owners[o] {
-			if slices.Contains(l.Leaves[i].DNSNames, host) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// open tells whether the SANs of a lineage may give o anything: with `from` only those of the lineages that it names, which
-// for an owner written out count whatever their SANs say; without it those from roots that belong to one uid.
-func (a *atlas) open(o *owner, l *lineage) bool {
-	if len(o.From) > 0 {
-		return o.dynamic != nil && o.takes(l)
-	}
-	return !a.mixed(l)
-}
-
 func (a *atlas) mixed(l *lineage) bool {
 	root := a.roots[l.Root]
 	return root != nil && root.MixedOwners
@@ -177,14 +149,24 @@ func (a *atlas) sprout(l *lineage) {
 					a.create(pt, name)
 				}
 			}
-			if a.foreign(name) && !slices.Contains(l.foreign, name) {
-				l.foreign = append(l.foreign, name)
-				a.ignored[name]++
-			}
-			if above, wild := strings.CutPrefix(name, "*."); wild {
-				l.wild = append(l.wild, above)
-			}
+			a.note(l, name)
 		}
+	}
+}
+
+// note remembers a name of a lineage that lies in no zone or has an asterisk.
+func (a *atlas) note(l *lineage, name string) {
+	above, wild := strings.CutPrefix(name, "*.")
+	foreign := a.foreign(name)
+	if l.names == nil && (wild || foreign) {
+		l.names = &names{}
+	}
+	if foreign && !slices.Contains(l.names.foreign, name) {
+		l.names.foreign = append(l.names.foreign, name)
+		a.ignored[name]++
+	}
+	if wild {
+		l.names.wild = append(l.names.wild, above)
 	}
 }
 
@@ -197,53 +179,18 @@ func (a *atlas) wither(l *lineage) {
 			}
 		}
 	}
-	for _, name := range l.foreign {
+	if l.names == nil {
+		return
+	}
+	for _, name := range l.names.foreign {
 		if a.ignored[name]--; a.ignored[name] == 0 {
 			delete(a.ignored, name)
 		}
 	}
-	for _, above := range l.wild {
+	for _, above := range l.names.wild {
 		delete(a.byWildcard[above], l.ID)
 		if len(a.byWildcard[above]) == 0 {
 			delete(a.byWildcard, above)
-		}
-	}
-}
-
-// meet gives a new owner the lineages that were there before it: those with a wildcard SAN for its host, and bare keys that
-// are called after one of these or after the host.
-func (a *atlas) meet(o *owner) {
-	host := strings.TrimSuffix(o.Host, ".")
-	_, above, _ := strings.Cut(host, ".")
-	covers := func(leaf certdir.Leaf) bool {
-		return slices.ContainsFunc(leaf.DNSNames, func(name string) bool { return dane.Covers(name, o.Host) })
-	}
-	if !o.wild() {
-		for _, l := range a.byWildcard[above] {
-			a.join(o, l, covers)
-			if l.owners[o] == nil || l.Staged {
-				continue
-			}
-			for _, staged := range a.byName[l.Name] {
-				a.join(o, staged, nameless)
-			}
-		}
-	}
-	for _, l := range a.byName[host] {
-		a.join(o, l, nameless)
-	}
-}
-
-// join gives an owner those leaves of a lineage that it may take.
-func (a *atlas) join(o *owner, l *lineage, takes func(certdir.Leaf) bool) {
-	if !a.open(o, l) {
-		return
-	}
-	for i, leaf := range l.Leaves {
-		if takes(leaf) && !slices.Contains(l.owners[o], i) {
-			l.owners[o] = append(l.owners[o], i)
-			o.lineages[l.ID] = struct{}{}
-			a.remap(l)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -102,13 +103,14 @@ func New(cfg Config, zones Zones, log Logger, meter Meter) *Publisher {
 // reset forgets what a start that was given up had found.
 func (p *Publisher) reset() {
 	for _, o := range p.owners {
-		if o.dynamic != nil {
+		if o.pattern != nil {
 			p.put(o, nil)
 		}
 	}
 	p.owners, p.queue, p.unnamed = nil, nil, map[*owner]struct{}{}
 	for _, c := range p.cfg.Owners {
-		o := &owner{Owner: c, zone: longest(p.cfg.Zones, c.Name), lineages: map[string]struct{}{}, index: -1}
+		o := newOwner(p.cfg, c)
+		p.govern(o.class)
 		p.owners = append(p.owners, o)
 	}
 	p.unknown = len(p.owners)
@@ -173,6 +175,13 @@ func (p *Publisher) prepare() error {
 	return nil
 }
 
+// shrink gives back the room of what every owner was in for a moment: a map does not do that itself.
+func (p *Publisher) shrink() {
+	p.unnamed = maps.Collect(maps.All(p.unnamed))
+	p.atlas.placed = maps.Collect(maps.All(p.atlas.placed))
+	p.owners = slices.Clip(slices.Clone(p.owners))
+}
+
 // notice passes on what the ledger says about its opening.
 func (p *Publisher) notice() {
 	switch notice, origin := p.store.Notice(), p.store.Origin(); {
@@ -223,7 +232,7 @@ func (p *Publisher) Start() {
 func (p *Publisher) total() int {
 	total := 0
 	for _, o := range p.owners {
-		total += len(o.shown)
+		total += len(o.shown())
 	}
 	return total
 }

@@ -10,7 +10,7 @@ import (
 // tell logs one line a transition: what, where from, why, and what happens next.
 func (p *Publisher) tell(o *owner, ts []rollover.Transition) {
 	for _, t := range ts {
-		line := fmt.Sprintf("%s: %s", o.Name, t.Association)
+		line := fmt.Sprintf("%s: %s", o.name(), t.Association)
 		if t.Lineage != "" {
 			line += " of lineage " + t.Lineage
 		}
@@ -25,7 +25,7 @@ func (p *Publisher) tell(o *owner, ts []rollover.Transition) {
 
 // sentence says what a transition is, its reason, and what is due next and when.
 func sentence(o *owner, t rollover.Transition) string {
-	cached := moment(o.timeline.LargestTTL() + o.policy.Propagation)
+	cached := moment(o.timeline().LargestTTL() + o.policy.Propagation)
 	switch {
 	case t.State == rollover.Removed:
 		return fmt.Sprintf("is removed (%s); caches may hold it until %s", t.Reason, cached)
@@ -47,51 +47,74 @@ func sentence(o *owner, t rollover.Transition) string {
 // moment is the time after d from now, as logs write it.
 func moment(d time.Duration) string { return time.Now().UTC().Add(d).Format(time.RFC3339) }
 
-// count keeps the figures of o's associations up to date without a look at the other owners.
-func (p *Publisher) count(o *owner) {
+// count keeps the figures of o's associations up to date without a look at the other owners. was is what they were before the
+// timeline changed.
+func (p *Publisher) count(o *owner, was OwnerFigures) {
 	p.uncount(o)
-	o.states, o.ungated = map[rollover.State]int{}, 0
+	var ready, removal time.Time
 	now := p.store.Now()
-	f := OwnerFigures{Records: len(o.shown), NotAfter: o.timeline.NotAfter()}
-	for _, s := range o.timeline.Statuses(o.policy, now) {
-		o.states[s.State]++
+	for _, s := range o.timeline().Statuses(o.policy, now) {
+		o.tally.states[s.State]++
 		if s.Ungated {
-			o.ungated++
+			o.tally.ungated++
 		}
 		at := now.Wall.Add(s.Left)
-		if s.Left > 0 && !s.Gated && s.State != rollover.Retired && at.After(f.Ready) {
-			f.Ready = at
+		if s.Left > 0 && !s.Gated && s.State != rollover.Retired && at.After(ready) {
+			ready = at
 		}
-		if s.Left > 0 && s.State == rollover.Retired && (f.Removal.IsZero() || at.Before(f.Removal)) {
-			f.Removal = at
+		if s.Left > 0 && s.State == rollover.Retired && (removal.IsZero() || at.Before(removal)) {
+			removal = at
 		}
 	}
-	for s, n := range o.states {
-		p.figures.States[s] += n
+	o.flags |= counted
+	if o.extra != nil || !ready.IsZero() || !removal.IsZero() {
+		e := o.more()
+		e.ready, e.removal = ready, removal
+		o.trim()
 	}
-	p.figures.Ungated += o.ungated
-	if o.dynamic != nil {
-		o.dynamic.count(f)
-		return
+	for s, n := range o.tally.states {
+		if n > 0 {
+			p.figures.States[rollover.State(s)] += int(n)
+		}
 	}
-	p.meter.Owner(o.Name, f)
+	p.figures.Ungated += int(o.tally.ungated)
+	if f := o.figures(); o.pattern != nil {
+		o.pattern.count(was, f)
+	} else {
+		p.meter.Owner(o.name(), f)
+	}
+}
+
+// figures are those that count has last made.
+func (o *owner) figures() OwnerFigures {
+	if o.flags&counted == 0 {
+		return OwnerFigures{}
+	}
+	f := OwnerFigures{Records: o.tally.records(), NotAfter: o.record.notAfter}
+	if e := o.extra; e != nil {
+		f.Ready, f.Removal = e.ready, e.removal
+	}
+	return f
 }
 
 // uncount takes o's associations out of the figures.
 func (p *Publisher) uncount(o *owner) {
-	for s, n := range o.states {
-		if p.figures.States[s] -= n; p.figures.States[s] == 0 {
+	for i, n := range o.tally.states {
+		s := rollover.State(i)
+		if p.figures.States[s] -= int(n); p.figures.States[s] == 0 {
 			delete(p.figures.States, s)
 		}
 	}
-	p.figures.Ungated -= o.ungated
+	p.figures.Ungated -= int(o.tally.ungated)
+	o.tally = tally{}
+	o.flags &^= counted
 }
 
 // report hands the figures out.
 func (p *Publisher) report() {
 	p.figures.Next = time.Time{}
 	if len(p.queue) > 0 {
-		p.figures.Next = p.queue[0].due
+		p.figures.Next = p.queue[0].extra.due
 	}
 	p.figures.Problems = p.problems.counts
 	p.figures.Frozen = len(p.atlas.lost)

@@ -114,7 +114,7 @@ func TestSameKeyRenewedChangesNothing(t *testing.T) {
 		if lines := s.log.take(); len(lines) > 0 {
 			t.Errorf("the log speaks of it: %q", lines)
 		}
-		if n := len(s.p.owners[0].timeline.Keys); n != 1 {
+		if n := len(s.p.owners[0].timeline().Keys); n != 1 {
 			t.Errorf("the timeline still has %d certificates", n)
 		}
 	})

@@ -1,7 +1,6 @@
 package publish
 
 import (
-	"cmp"
 	"encoding/hex"
 	"maps"
 	"slices"
@@ -16,17 +15,17 @@ type associate = func(dane.Combination) (dane.Association, error)
 
 // safety joins what the owners say of a certificate (rule 2): the one that waits longest speaks.
 func (p *Publisher) safety(owners []*owner, of func(*owner) associate, now rollover.Stamp) control.Safety {
-	slices.SortFunc(owners, func(a, b *owner) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(owners, (*owner).compare)
 	s := control.Safety{Safe: len(owners) > 0, Owners: []string{}}
 	if !s.Safe {
 		s.Why = "no name of the Corefile takes it"
 	}
 	var worst rollover.Safety
 	for _, o := range owners {
-		s.Owners = append(s.Owners, o.Name)
+		s.Owners = append(s.Owners, o.name())
 		v := rollover.Safety{Why: "the name is not served here; see its problems"}
 		if o.served() {
-			v = o.timeline.Safe(of(o), o.policy, now)
+			v = o.timeline().Safe(of(o), o.policy, now)
 		}
 		if _, failed := p.failed[o]; failed && v.Safe { // nor may what cannot be recorded yet make it unsafe
 			t := o.base()
@@ -34,7 +33,7 @@ func (p *Publisher) safety(owners []*owner, of func(*owner) associate, now rollo
 			v = d.Timeline.Safe(of(o), o.policy, now)
 		}
 		if !v.Safe && (s.Safe || worst.Left > 0 && (v.Left == 0 || v.Left > worst.Left)) {
-			s.Safe, s.HeldBy, s.Why, worst = false, o.Name, v.Why, v
+			s.Safe, s.HeldBy, s.Why, worst = false, o.name(), v.Why, v
 		}
 	}
 	if worst.Left > 0 {
@@ -77,17 +76,20 @@ func (p *Publisher) concerned(c control.Certificate) (owners []*owner, known map
 		}
 	}
 	for _, l := range p.atlas.lineages {
-		for o, leaves := range l.owners {
-			for _, i := range leaves {
-				meet(o, l.Leaves[i].Material)
+		for _, s := range l.sites {
+			at, _ := s.seat(l.ID)
+			for _, i := range s.seats[at].leaves {
+				for _, o := range s.owners {
+					meet(o, l.Leaves[i].Material)
+				}
 			}
 		}
 	}
 	for _, o := range p.owners {
-		for _, k := range o.timeline.Keys {
+		for _, k := range o.timeline().Keys {
 			meet(o, k.Material)
 		}
-		if len(o.From) == 0 && slices.ContainsFunc(c.Names, func(name string) bool { return dane.Covers(name, o.Host) }) {
+		if len(o.from) == 0 && slices.ContainsFunc(c.Names, func(name string) bool { return dane.Covers(name, o.host) }) {
 			found[o] = true
 		}
 	}

@@ -155,13 +155,14 @@ func (p *Publisher) Served(zone string) ([]Served, error) {
 		if o.wild() {
 			table = &p.wild.table
 		}
-		e, ok := table.Lookup(o.Name)
-		if !ok || !e.Owner || !within(o.Name, zone) {
+		name := o.name()
+		e, ok := table.Lookup(name)
+		if !ok || !e.Owner || !within(name, zone) {
 			continue
 		}
-		s := Served{Name: o.Name, Host: o.Host, Set: e.Set}
+		s := Served{Name: name, Host: o.host, Set: e.Set}
 		if o.wild() {
-			s.Written = p.wild.written(o.Host)
+			s.Written = p.wild.written(o.host)
 		}
 		all = append(all, s)
 	}

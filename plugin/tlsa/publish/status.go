@@ -13,7 +13,7 @@ import (
 )
 
 // Status describes the block as the ledger has it, for control.
-func (p *Publisher) Status(owner string) control.BlockStatus {
+func (p *Publisher) Status(name string) control.BlockStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := control.BlockStatus{
@@ -33,22 +33,22 @@ func (p *Publisher) Status(owner string) control.BlockStatus {
 		s.UntilExpiry = policy.UntilExpiry
 	}
 	if len(p.queue) > 0 {
-		s.NextChange = after(now, time.Until(p.queue[0].due))
+		s.NextChange = after(now, time.Until(p.queue[0].extra.due))
 	}
-	names := map[string]bool{}
-	for _, o := range p.owners {
-		names[o.Name] = true
-		if owner == "" || o.Name == owner {
-			s.Owners = append(s.Owners, p.describe(o, now))
-		}
+	owners := p.owners
+	if name != "" {
+		owners = slices.DeleteFunc([]*owner{p.atlas.find(name)}, func(o *owner) bool { return o == nil })
+	}
+	for _, o := range owners {
+		s.Owners = append(s.Owners, p.describe(o, now))
 	}
 	slices.SortFunc(s.Owners, func(a, b control.OwnerStatus) int { return strings.Compare(a.Name, b.Name) })
 	for _, source := range slices.Sorted(maps.Keys(p.problems.bySource)) {
-		if !names[source] {
+		if p.atlas.find(source) == nil {
 			s.Problems = append(s.Problems, p.openAt(source)...)
 		}
 	}
-	if owner == "" {
+	if name == "" {
 		s.Lineages = p.lineages(now)
 	}
 	return s
@@ -66,29 +66,29 @@ func (p *Publisher) openAt(source string) []control.Problem {
 // describe gives the state of one owner.
 func (p *Publisher) describe(o *owner, now rollover.Stamp) control.OwnerStatus {
 	s := control.OwnerStatus{
-		Name: o.Name, Zone: o.zone, Answer: o.kind(), TTL: p.cfg.TTL,
+		Name: o.name(), Zone: o.zone, Answer: o.kind(), TTL: p.cfg.TTL,
 		Hold: seconds(o.policy.Hold), Grace: seconds(o.policy.Grace), Propagation: seconds(o.policy.Propagation),
-		Associations: []control.Association{}, Problems: p.openAt(o.Name), Revoked: []control.Revocation{},
-		WithdrawnSince: instant(o.timeline.WithdrawnAt.Wall),
+		Associations: []control.Association{}, Problems: p.openAt(o.name()), Revoked: []control.Revocation{},
+		WithdrawnSince: instant(o.timeline().WithdrawnAt.Wall),
 	}
-	if o.dynamic != nil {
-		s.Pattern = o.dynamic.pattern.Name
+	if o.pattern != nil {
+		s.Pattern = o.pattern.Name
 	}
 	places := o.places()
 	recorded := map[dane.Association]bool{}
-	for _, st := range o.timeline.Statuses(o.policy, now) {
+	for _, st := range o.timeline().Statuses(o.policy, now) {
 		recorded[st.Association] = true
 		s.Associations = append(s.Associations, association(st, places[st.Association], now))
 	}
-	for _, a := range o.shown {
+	for _, a := range o.shown() {
 		if !recorded[a] {
 			unrecorded := association(rollover.Status{Association: a, Reason: "the ledger could not take it"}, nil, now)
 			unrecorded.Unrecorded = true
 			s.Associations = append(s.Associations, unrecorded)
 		}
 	}
-	for i := range o.timeline.Revoked {
-		r := &o.timeline.Revoked[i]
+	for i := range o.timeline().Revoked {
+		r := &o.timeline().Revoked[i]
 		v := control.Revocation{Since: second(r.At.Wall), Until: second(now.Wall.Add(r.Until(o.policy, now)))}
 		if r.Key {
 			v.SPKI = hex.EncodeToString([]byte(r.Data))
@@ -105,7 +105,7 @@ func (o *owner) kind() string {
 	switch {
 	case !o.served():
 		return control.AnswerElsewhere
-	case !o.timeline.WithdrawnAt.IsZero():
+	case !o.timeline().WithdrawnAt.IsZero():
 		return control.AnswerWithdrawn
 	}
 	return map[rollover.Answer]string{
@@ -138,11 +138,11 @@ func association(st rollover.Status, places []control.Place, now rollover.Stamp)
 // places tells what needs each association now.
 func (o *owner) places() map[dane.Association][]control.Place {
 	places := map[dane.Association][]control.Place{}
-	for _, k := range o.timeline.Keys {
+	for _, k := range o.timeline().Keys {
 		if !k.RetiredAt.IsZero() {
 			continue
 		}
-		for _, c := range o.timeline.Combinations {
+		for _, c := range o.timeline().Combinations {
 			a, err := k.Material.Association(c)
 			if err != nil {
 				continue
@@ -156,7 +156,7 @@ func (o *owner) places() map[dane.Association][]control.Place {
 			}
 		}
 	}
-	for _, f := range o.timeline.Fixed {
+	for _, f := range o.timeline().Fixed {
 		kind := control.PlacePin
 		if f.Zone {
 			kind = control.PlaceZone
@@ -176,9 +176,9 @@ func (p *Publisher) lineages(now rollover.Stamp) []control.Lineage {
 		entry := control.Lineage{ID: l.ID, Name: l.Name, Root: l.Root, Staged: l.Staged, Leaves: []control.Leaf{}}
 		for i, leaf := range l.Leaves {
 			var owners []*owner
-			for o, leaves := range l.owners {
-				if slices.Contains(leaves, i) {
-					owners = append(owners, o)
+			for _, s := range l.sites {
+				if at, _ := s.seat(l.ID); slices.Contains(s.seats[at].leaves, i) {
+					owners = append(owners, s.owners...)
 				}
 			}
 			entry.Leaves = append(entry.Leaves, control.Leaf{

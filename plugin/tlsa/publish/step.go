@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
@@ -33,7 +32,7 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 		t := o.base()
 		d := rollover.Decide(t, p.atlas.observe(o, t), o.policy, now)
 		_, failed := p.failed[o] // a commit that failed may have been written all the same
-		d.Changed = d.Changed || o.adopted || failed
+		d.Changed = d.Changed || o.odd().adopted || failed
 		decisions[o] = d
 	}
 	p.settle(decisions)
@@ -51,7 +50,7 @@ func (p *Publisher) serve(touched map[*owner]struct{}) {
 		if _, failed := p.failed[o]; failed || !o.served() {
 			continue
 		}
-		if t, changed := rollover.Served(o.timeline, now); changed {
+		if t, changed := rollover.Served(*o.timeline(), now); changed {
 			d := rollover.Decide(t, p.atlas.observe(o, t), o.policy, now)
 			d.Changed = true
 			decisions[o] = d
@@ -68,7 +67,7 @@ func (p *Publisher) settle(decisions map[*owner]rollover.Decision) {
 	changes := map[string]*rollover.Timeline{}
 	for o, d := range decisions {
 		if d.Changed {
-			changes[o.Name] = &d.Timeline
+			changes[o.name()] = &d.Timeline
 		}
 	}
 	part := uint32(0)
@@ -76,23 +75,28 @@ func (p *Publisher) settle(decisions map[*owner]rollover.Decision) {
 		part = nextPart()
 	}
 	recorded := p.record(changes, part)
+	moment := time.Now()
 	for o, d := range decisions {
 		if d.Changed && !recorded {
 			p.provide(o, d)
 		} else {
-			p.accept(o, d)
+			p.accept(o, d, moment)
 		}
 	}
 	p.flush(part)
-	told := slices.SortedFunc(maps.Keys(decisions), func(a, b *owner) int { return strings.Compare(a.Name, b.Name) })
+	var told []*owner
+	for o, d := range decisions {
+		if len(d.Transitions) > 0 && (!d.Changed || recorded) {
+			o.alter(func(e *odd) { e.untold = slices.Concat(e.untold, d.Transitions) })
+		}
+		if p.serving && len(o.odd().untold) > 0 {
+			told = append(told, o)
+		}
+	}
+	slices.SortFunc(told, (*owner).compare)
 	for _, o := range told {
-		if d := decisions[o]; !d.Changed || recorded {
-			o.untold = append(o.untold, d.Transitions...)
-		}
-		if p.serving {
-			p.tell(o, o.untold)
-			o.untold = nil
-		}
+		p.tell(o, o.odd().untold)
+		o.alter(func(d *odd) { d.untold = nil })
 	}
 }
 
@@ -136,41 +140,47 @@ func (p *Publisher) recorded(err error) bool {
 }
 
 // accept makes a decision that the ledger has the owner's state.
-func (p *Publisher) accept(o *owner, d rollover.Decision) {
+func (p *Publisher) accept(o *owner, d rollover.Decision, now time.Time) {
 	delete(p.failed, o)
-	o.timeline, o.adopted, o.unrecorded, o.shown = d.Timeline, o.adopted && !d.Changed, nil, d.RRset
-	p.atlas.keep(o)
-	p.queue.schedule(o, p.next(o, d.Next))
-	p.show(o, d.Answer)
+	was, t := o.figures(), d.Timeline // a copy, which does not keep the rest of the decision
+	next := p.next(o, d.Next)
+	p.atlas.remember(o, &t, next == 0 && len(d.Problems) == 0)
+	o.alter(func(e *odd) { e.adopted, e.unrecorded, e.shown = e.adopted && !d.Changed, nil, nil })
+	p.queue.schedule(o, now, next)
+	p.show(o, d.RRset, d.Answer)
 	p.note(o, d.Problems)
-	p.count(o)
+	p.count(o, was)
 }
 
 // provide shows what a decision adds though the ledger does not have it, and takes nothing away (the exception of rule 5).
 func (p *Publisher) provide(o *owner, d rollover.Decision) {
 	p.failed[o] = struct{}{}
-	o.unrecorded = o.timeline.Unrecorded(d.Timeline.Keys)
-	o.shown = union(o.shown, d.RRset)
+	was := o.timeline()
+	shown := union(o.shown(), d.RRset)
 	for _, k := range d.Timeline.Keys {
 		// A combination that would leave stays for all keys, the new ones included (R11).
-		for _, c := range o.timeline.Combinations {
-			if a, err := k.Material.Association(c); err == nil && d.Timeline.WithdrawnAt.IsZero() && len(o.timeline.Associations) > 0 {
-				o.shown = union(o.shown, []dane.Association{a})
+		for _, c := range was.Combinations {
+			if a, err := k.Material.Association(c); err == nil && d.Timeline.WithdrawnAt.IsZero() && len(was.Associations) > 0 {
+				shown = union(shown, []dane.Association{a})
 			}
 		}
 	}
+	unrecorded := was.Unrecorded(d.Timeline.Keys)
+	o.alter(func(d *odd) { d.unrecorded, d.shown = unrecorded, shown })
 	answer := d.Answer
-	if len(o.shown) > 0 {
+	if len(shown) > 0 {
 		answer = rollover.Records
 	}
-	p.show(o, answer)
+	p.show(o, shown, answer)
 	p.note(o, d.Problems)
 }
 
 // show puts the owner's answer into the table.
-func (p *Publisher) show(o *owner, answer rollover.Answer) { p.showUnder(o, answer, p.cfg.TTL) }
+func (p *Publisher) show(o *owner, shown []dane.Association, answer rollover.Answer) {
+	p.showUnder(o, shown, answer, p.cfg.TTL)
+}
 
-func (p *Publisher) showUnder(o *owner, answer rollover.Answer, ttl uint32) {
+func (p *Publisher) showUnder(o *owner, shown []dane.Association, answer rollover.Answer, ttl uint32) {
 	if was, is := o.answer == rollover.Unknown, answer == rollover.Unknown; was && !is {
 		p.unknown--
 	} else if is && !was {
@@ -183,16 +193,16 @@ func (p *Publisher) showUnder(o *owner, answer rollover.Answer, ttl uint32) {
 	case answer == rollover.Unknown:
 		p.put(o, &zone.Set{Unknown: true})
 	default:
-		p.put(o, zone.NewSet(o.shown, ttl))
+		p.put(o, zone.NewSet(shown, ttl))
 	}
 }
 
 func (p *Publisher) put(o *owner, set *zone.Set) {
 	if o.wild() {
-		p.wild.put(o.Name, set)
+		p.wild.put(o.name(), set)
 		return
 	}
-	p.writer.Set(o.Name, o.Host, o.zone, set)
+	p.writer.Set(o.name(), o.host, o.zone, set)
 }
 
 // judge tells queries whether something that may be owed is unknown: of an owner, or of the hosts of a pattern. Of these an
@@ -207,5 +217,5 @@ func (p *Publisher) judge() {
 
 // note keeps the owner's problems, those of its zone included.
 func (p *Publisher) note(o *owner, ps []rollover.Problem) {
-	p.problems.set(o.Name, slices.Concat(p.zoneProblems(o), p.atlas.strays(o), o.expected(ps)))
+	p.problems.set(o.name(), slices.Concat(p.zoneProblems(o), p.atlas.strays(o), o.expected(ps)))
 }

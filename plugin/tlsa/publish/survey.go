@@ -1,9 +1,6 @@
 package publish
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
 )
 
@@ -29,7 +26,7 @@ type Taken struct {
 func Survey(cfg Config, found certdir.Changes) []Share {
 	var owners []*owner
 	for _, c := range cfg.Owners {
-		owners = append(owners, &owner{Owner: c, lineages: map[string]struct{}{}})
+		owners = append(owners, newOwner(cfg, c))
 	}
 	a := newAtlas(owners, newPatterns(cfg))
 	a.foreign = func(name string) bool { return longest(cfg.Zones, name+".") == "" }
@@ -38,13 +35,12 @@ func Survey(cfg Config, found certdir.Changes) []Share {
 		if a.find(name) != nil || len(name) > mostOctets {
 			return
 		}
-		o := &owner{
-			Owner:    Owner{Name: name, Host: host + ".", From: pt.From, Policy: pt.Policy},
-			lineages: map[string]struct{}{}, dynamic: &dynamic{pattern: pt},
-		}
+		c := newClass(pt.Owner, pt.prefix, "", pt)
+		o := &owner{class: c, record: &c.unseen}
 		owners = append(owners, o)
-		a.add(o)
-		a.meet(o)
+		if a.add(o, host+".") {
+			a.meet(o.site)
+		}
 	}
 	for _, r := range found.Roots {
 		a.roots[r.Path] = r
@@ -67,16 +63,15 @@ func Survey(cfg Config, found certdir.Changes) []Share {
 }
 
 func (a *atlas) share(o *owner) Share {
-	s := Share{Owner: o.Owner}
-	if o.dynamic != nil {
-		s.Pattern = o.dynamic.pattern.Name
+	s := Share{Owner: o.lineOf()}
+	if o.pattern != nil {
+		s.Pattern = o.pattern.Name
 	} else {
-		s.Strays = a.absentees(o.From)
+		s.Strays = a.absentees(o.from)
 	}
-	for _, id := range slices.Sorted(maps.Keys(o.lineages)) {
-		l := a.lineages[id]
-		for _, i := range l.owners[o] {
-			s.Taken = append(s.Taken, Taken{Lineage: l.Lineage, Leaf: l.Leaves[i]})
+	for _, t := range o.seats {
+		for _, i := range t.leaves {
+			s.Taken = append(s.Taken, Taken{Lineage: t.lineage.Lineage, Leaf: t.Leaves[i]})
 		}
 	}
 	return s

@@ -49,10 +49,9 @@ func TestSurveyMapsAsThePublisherDoes(t *testing.T) {
 				}
 			}
 			for _, o := range s.p.owners {
-				for _, id := range slices.Sorted(maps.Keys(o.lineages)) {
-					l := s.p.atlas.lineages[id]
-					for _, i := range l.owners[o] {
-						want[o.Name] = append(want[o.Name], fmt.Sprintf("%s %q", id, l.Leaves[i].Material.Leaf.SPKI))
+				for _, l := range o.seats {
+					for _, i := range l.leaves {
+						want[o.name()] = append(want[o.name()], fmt.Sprintf("%s %q", l.ID, l.Leaves[i].Material.Leaf.SPKI))
 					}
 				}
 			}

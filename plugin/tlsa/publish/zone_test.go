@@ -24,7 +24,7 @@ func TestOwnerBelowACutIsNotServedAndNeverReady(t *testing.T) {
 		s.zone.change(ZoneView{Known: true}, 2)
 		s.after(2 * time.Minute)
 		s.want(mail, "k")
-		for _, a := range s.p.owners[0].timeline.Associations {
+		for _, a := range s.p.owners[0].timeline().Associations {
 			if !a.ReadyAt.IsZero() {
 				t.Error("an association that nobody could ask for is Ready")
 			}

@@ -9,7 +9,7 @@ import (
 )
 
 // An Answer is the kind of answer that the owner's TLSA query gets.
-type Answer int
+type Answer uint8
 
 // The answers of design 5.
 const (
@@ -68,7 +68,7 @@ func Decide(t Timeline, o Observation, p Policy, now Stamp) Decision {
 	// What one rule has changed may let another act. All that is due now happens now, so that deciding once more changes nothing.
 	for before, pass := t, 0; pass < mostPasses; pass++ {
 		d.apply()
-		if before.equal(&d.t) {
+		if before.Equal(&d.t) {
 			break
 		}
 		before, d.changed = d.t.Clone(), true

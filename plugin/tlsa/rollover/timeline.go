@@ -111,25 +111,6 @@ type Timeline struct {
 	Revoked     []Revocation
 }
 
-// equal tells whether both tell the same.
-func (t *Timeline) equal(u *Timeline) bool {
-	return t.ObservedAt == u.ObservedAt && t.NoneSince == u.NoneSince && t.TTL == u.TTL && t.WithdrawnAt == u.WithdrawnAt &&
-		slices.Equal(t.OldTTLs, u.OldTTLs) && slices.Equal(t.Combinations, u.Combinations) &&
-		slices.EqualFunc(t.Keys, u.Keys, Key.equal) && slices.Equal(t.Fixed, u.Fixed) &&
-		slices.Equal(t.Associations, u.Associations) && slices.EqualFunc(t.Revoked, u.Revoked, Revocation.equal)
-}
-
-func (k Key) equal(l Key) bool {
-	return k.Material == l.Material && k.Lineage == l.Lineage && slices.Equal(k.Places, l.Places) &&
-		k.SeenAt == l.SeenAt && k.ActiveAt == l.ActiveAt && k.RetiredAt == l.RetiredAt && k.RetiredTTL == l.RetiredTTL &&
-		k.Initial == l.Initial && k.Ungated == l.Ungated && k.Frozen == l.Frozen
-}
-
-func (r Revocation) equal(o Revocation) bool {
-	return r.Target == o.Target && r.At == o.At && r.TTL == o.TTL &&
-		slices.EqualFunc(r.Keys, o.Keys, Key.equal) && slices.Equal(r.Fixed, o.Fixed)
-}
-
 // Has tells whether one of the keys is that of m: the same certificate or bare key, under the same issuer as far as known.
 func (t *Timeline) Has(m dane.Material) bool {
 	return slices.ContainsFunc(t.Keys, func(k Key) bool { return same(k.Material, m) })

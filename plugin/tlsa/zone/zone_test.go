@@ -2,6 +2,8 @@ package zone
 
 import (
 	"fmt"
+	"hash/maphash"
+	"strings"
 	"sync"
 	"testing"
 
@@ -92,8 +94,13 @@ func TestSharedAncestorStaysUntilItsLastOwnerGoes(t *testing.T) {
 			t.Errorf("%s is left behind: %+v", name, e)
 		}
 	}
-	if len(w.below) != 0 {
-		t.Errorf("the writer remembers %d names of an empty table", len(w.below))
+	if len(w.drafts)+len(w.names) != 0 {
+		t.Errorf("the writer remembers %v and %v of an empty table", w.drafts, w.names)
+	}
+	for i := range table.shards {
+		if s := table.shards[i].Load(); s != nil && s.used > 0 {
+			t.Errorf("the table has %v", *s)
+		}
 	}
 }
 
@@ -156,7 +163,7 @@ func TestQueriesSeeOldOrNewNeverAMix(t *testing.T) {
 	}
 	for i := range 2000 {
 		w.Set(owner, "mail.example.org.", "example.org.", set(1+i%5))
-		w.Set(fmt.Sprintf("_%d._tcp.mail.example.org.", 1000+i), "mail.example.org.", "example.org.", set(1))
+		w.Set(fmt.Sprintf("_%d._tcp.mail.example.org.", 1000+i%50), "mail.example.org.", "example.org.", set(1))
 		w.Flush()
 	}
 	close(stop)
@@ -176,6 +183,9 @@ func BenchmarkLookup(b *testing.B) {
 				w.Set(names[i], host, "example.org.", set)
 			}
 			w.Flush()
+			for i := range names {
+				names[i] = strings.Clone(names[i]) // a query's name is its own
+			}
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
@@ -195,13 +205,24 @@ func TestWhatAQueryReadsIsNeverChanged(t *testing.T) {
 	w := NewWriter(table)
 	w.Set(owner, "mail.example.org.", "example.org.", &Set{})
 	w.Flush()
-	held := table.shards[shard(owner)].Load()
+	hash := maphash.String(seed, "mail.example.org.")
+	held := table.shards[hash%shardCount].Load()
 	w.Set(owner, "mail.example.org.", "example.org.", &Set{Unknown: true})
 	w.Flush()
-	if e := (*held)[owner]; e.Set.Unknown {
+	if n, _ := held.get(hash, "mail.example.org."); n.entry("_25._tcp.").Set.Unknown {
 		t.Error("a flush has changed the shard that a query had read")
 	}
 	if e, _ := table.Lookup(owner); !e.Set.Unknown {
 		t.Error("a flush shows nothing")
+	}
+	below := func(host string, set *Set) {
+		w.Set("_25._tcp."+host, host, "example.org.", set)
+		w.Flush()
+	}
+	below("mx1._dane.example.org.", &Set{})
+	n, _ := table.node("example.org.")
+	below("mx2._dane.example.org.", &Set{})
+	if n.names.below[0].owners != 1 {
+		t.Error("a flush has changed the counts of a node that a query had read")
 	}
 }
