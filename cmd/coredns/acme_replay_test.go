@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -243,7 +244,7 @@ func newAudience(t *testing.T, root string) *audience {
 }
 
 func (a *audience) look() {
-	for _, l := range a.watcher.Sweep().Lineages {
+	for _, l := range a.watcher.Sweep(context.Background()).Lineages {
 		if a.lineages[l.ID] = l; len(l.Files) == 0 {
 			delete(a.lineages, l.ID)
 		}

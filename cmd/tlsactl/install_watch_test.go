@@ -43,7 +43,7 @@ func watched(t *testing.T, root string) <-chan map[string][]string {
 		}
 		out <- seen
 	}
-	see(w.Sweep())
+	see(w.Sweep(t.Context()))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { w.Run(ctx, see); close(ended) }()

@@ -297,3 +297,23 @@ func TestMaterialOfALeafHoldsItsIssuer(t *testing.T) {
 	diff(t, Material{Leaf: rsa.Fingerprint, NotAfter: notAfter}, Leaf{rsa, nil}.Material())
 	diff(t, Material{Leaf: Fingerprint{SPKI: rsa.SPKI}}, (&PublicKey{SPKI: rsa.SPKI, DNSNames: []string{"a"}}).Material())
 }
+
+func TestLargeKeysCountMoreAmongTheChecks(t *testing.T) {
+	ca := &Certificate{Fingerprint: Fingerprint{SPKI: strings.Repeat("k", 2086), SHA256: "ca"}, Subject: "ca"} // 16,384 bits
+	der := issue(t, "mail", rsaKey(), nil, func(*x509.Certificate) {}).cert
+	k := &kin{known: map[[2]*Certificate]verdict{}, left: maxChecks}
+	n := 0
+	for ; k.left > 0; n++ {
+		child := *der
+		child.Issuer = "ca"
+		k.issued(ca, &child)
+	}
+	if n != maxChecks/16 {
+		t.Errorf("%d checks with a key of 16,384 bits", n)
+	}
+	for bits, octets := range map[int]int{256: 91, 2048: 294, 4096: 550} {
+		if got := cost(strings.Repeat("k", octets)); got != 1 {
+			t.Errorf("a key of %d bits costs %d", bits, got)
+		}
+	}
+}

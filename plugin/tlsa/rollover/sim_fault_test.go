@@ -215,7 +215,22 @@ func (n *node) mayForget(origin int) bool {
 			return false
 		}
 	}
-	return found.WithdrawnAt.IsZero() == n.recorded.WithdrawnAt.IsZero() && len(found.Keys) < maxKeys
+	return found.WithdrawnAt.IsZero() == n.recorded.WithdrawnAt.IsZero() && len(found.Keys) < maxKeys && n.hasRoom(found)
+}
+
+// hasRoom tells whether a ledger has the keys in use, or room for all that the files hold: it may be that they stand where one
+// that it does not know is refused, staged or not (rule 7), though the ledger before had called it Ready.
+func (n *node) hasRoom(found Timeline) bool {
+	if !slices.ContainsFunc(n.sim.slots[:], func(c *cert) bool { return c != nil && !found.Has(c.material) }) {
+		return true
+	}
+	var more []*cert
+	for _, f := range n.files {
+		if c := f.holds; c != nil && !found.Has(c.material) && !slices.Contains(more, c) {
+			more = append(more, c)
+		}
+	}
+	return len(found.Keys)+len(more) <= maxKeys
 }
 
 // forgive takes out the keys that only the lost ledger knew: the stated exception of I6.

@@ -34,7 +34,8 @@ import (
 //
 // Of faults it is assumed, because nobody knows then what was promised, that
 //   - a ledger is not lost while a file cannot be read or a larger ttl of before still counts (mayLose), nor while no file
-//     holds a key in use; an older copy differs not in whether the name is withdrawn, and leaves room for a key (mayForget);
+//     holds a key in use; an older copy differs not in whether the name is withdrawn, and leaves room for a key (mayForget), or
+//     either for all that the files hold where it lacks a key in use (hasRoom);
 //   - first records that could not be recorded are not followed by a crash (unmodelled) or by other combinations (reload);
 //   - a file of installed keys was read and its place recorded before it becomes unreadable (fault, records, clear).
 type simulation struct {

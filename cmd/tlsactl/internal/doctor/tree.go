@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,7 +50,7 @@ func sweep(certs, next []string, known map[string]*tree) *tree {
 		return t
 	}
 	t := &tree{byID: map[string]*lineage{}}
-	t.found = certdir.New(certdir.Config{Certs: certs, Next: next, Rescan: time.Minute, NoEvents: true}).Sweep()
+	t.found = certdir.New(certdir.Config{Certs: certs, Next: next, Rescan: time.Minute, NoEvents: true, Issuers: true}).Sweep(context.Background())
 	for _, l := range t.found.Lineages {
 		found := &lineage{Lineage: l, certificates: certificatesOf(l)}
 		found.client = clientOf(found)

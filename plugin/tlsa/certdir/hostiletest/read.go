@@ -80,10 +80,10 @@ func (r *Reading) add(label string, der []byte) bool {
 		if err == nil {
 			r.Names[string(c.RawSubjectPublicKeyInfo)] = c.DNSNames
 		}
-		return err == nil && r.ca.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+		return err == nil && (r.ca == nil || r.ca.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil)
 	case strings.HasSuffix(label, "REQUEST"):
 		c, err := x509.ParseCertificateRequest(der)
-		if err == nil && c.CheckSignature() == nil {
+		if err == nil && (r.ca == nil || c.CheckSignature() == nil) {
 			r.Names[string(c.RawSubjectPublicKeyInfo)] = c.DNSNames
 			return true
 		}
