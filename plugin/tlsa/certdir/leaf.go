@@ -10,10 +10,11 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// gathered is what the files of one lineage hold together.
+// gathered is what the files of one lineage hold together. Until finish it changes nothing that lineages share.
 type gathered struct {
 	lineage *lineage
-	watcher *Watcher
+	cfg     *Config
+	reader  *reader
 	now     time.Time
 	files   []file
 	shown   map[string]File
@@ -21,10 +22,22 @@ type gathered struct {
 	certs, chain []*dane.Certificate
 	holders      map[string][]string // by SHA-256 of the certificate: the files that may have it as a leaf
 	held         [][]*dane.Certificate
+	found        []dane.Leaf
 	leaves       []Leaf
 	privateKey   string
 	doubt        bool
-	short        bool // a file lacks the issuers it had
+	short        time.Time // since when a file lacks the issuers it had; zero if none does
+}
+
+func (w *Watcher) gather(l *lineage, now time.Time, list []status, r *reader) *gathered {
+	g := &gathered{lineage: l, cfg: &w.cfg, reader: r, now: now, holders: make(map[string][]string)}
+	for i := range list {
+		if st := list[i]; !st.gone {
+			g.add(st)
+		}
+	}
+	g.found = dane.Leaves(g.certs, g.chain)
+	return g
 }
 
 // add reads one file.
@@ -32,7 +45,7 @@ func (g *gathered) add(st status) {
 	old := g.lineage.file(st.name())
 	f := file{status: st}
 	content, why := g.read(&st)
-	had := g.watcher.cfg.Known[st.path] ||
+	had := g.cfg.Known[st.path] ||
 		old != nil && !old.ignored && (len(old.issuers) > 0 || len(g.lineage.leavesOf(st.path)) > 0)
 	if why == nil && had && !g.holdsLeaf(content) {
 		why = problem(Replaced, "%s no longer holds a certificate: write it again, or remove the file", show(st.path))
@@ -64,11 +77,15 @@ func (g *gathered) lacksIssuers(old *file, c *dane.Content) bool {
 		slices.ContainsFunc(c.Certificates, isCA) || slices.ContainsFunc(l.files, hasIssuers) {
 		return false
 	}
-	if l.short.IsZero() {
-		l.short = g.now
+	since := l.short
+	if since.IsZero() {
+		since = g.now
 	}
-	g.short = g.short || g.now.Before(l.short.Add(g.watcher.cfg.MaxQuiet))
-	return g.short
+	if !g.now.Before(since.Add(g.cfg.MaxQuiet)) {
+		return false
+	}
+	g.short = since
+	return true
 }
 
 // promises tells whether a file's name says that there is something in it to read here.
@@ -94,14 +111,14 @@ func (g *gathered) read(st *status) (*dane.Content, *rollover.Problem) {
 	case st.bad != nil:
 		return nil, st.bad
 	case st.role == roleKey:
-		if g.privateKey == "" && g.watcher.reader.canOpen(st.real) {
+		if g.privateKey == "" && g.reader.canOpen(st.real) {
 			g.privateKey = st.path
 		}
 		return none, nil
 	case st.role == roleAnchor:
 		return none, nil
 	}
-	content, why := g.watcher.reader.content(st.path, st.real, st.info)
+	content, why := g.reader.content(st.path, st.real, st.info)
 	if why == nil && content.PrivateKeys > 0 && g.privateKey == "" {
 		g.privateKey = st.path
 	}
@@ -110,8 +127,10 @@ func (g *gathered) read(st *status) (*dane.Content, *rollover.Problem) {
 
 // take adds what a file holds.
 func (g *gathered) take(f *file, content *dane.Content) {
-	for i, c := range content.Certificates {
-		content.Certificates[i] = g.watcher.intern(c)
+	for _, c := range content.Certificates {
+		if g.cfg.KeepDER && c.DER == "" {
+			c.KeepDER()
+		}
 	}
 	shown := File{}
 	if f.lost {
@@ -157,16 +176,19 @@ func (g *gathered) show(path string, f File) {
 }
 
 // finish computes the leaves.
-func (g *gathered) finish() *Lineage {
+func (g *gathered) finish(w *Watcher) *Lineage {
 	isLeaf := make(map[string]bool)
-	for _, leaf := range dane.Leaves(g.certs, g.chain) {
+	for _, leaf := range g.found {
 		isLeaf[leaf.SHA256] = true
+		if leaf.IssuedBy != nil {
+			leaf.IssuedBy = w.intern(leaf.IssuedBy)
+		}
 		g.addLeaf(Leaf{
 			Material: leaf.Material(), Algorithm: dane.KeyAlgorithm(leaf.SPKI),
 			DNSNames: leaf.DNSNames, Files: g.holders[leaf.SHA256],
 		})
 	}
-	g.keepIssuers(isLeaf)
+	g.keepIssuers(w, isLeaf)
 	l := g.lineage
 	for path, f := range g.shown {
 		if f.Doubt {
@@ -187,7 +209,7 @@ func (g *gathered) finish() *Lineage {
 }
 
 // keepIssuers remembers the issuers of each file, which stand when it falls in doubt.
-func (g *gathered) keepIssuers(isLeaf map[string]bool) {
+func (g *gathered) keepIssuers(w *Watcher, isLeaf map[string]bool) {
 	n := 0
 	for i := range g.files {
 		f := &g.files[i]
@@ -196,7 +218,7 @@ func (g *gathered) keepIssuers(isLeaf map[string]bool) {
 		}
 		for _, c := range g.held[n] {
 			if !isLeaf[c.SHA256] && !c.Challenge {
-				f.issuers = append(f.issuers, g.watcher.share(c))
+				f.issuers = append(f.issuers, w.share(c))
 			}
 		}
 		f.issuers = slices.Clip(f.issuers)
@@ -250,18 +272,15 @@ func (w *Watcher) intern(c *dane.Certificate) *dane.Certificate {
 	if shared := w.issuers[c.SHA256].Value(); shared != nil {
 		return shared
 	}
-	if w.cfg.KeepDER {
-		c.KeepDER()
-	}
 	return c
 }
 
 func (w *Watcher) share(c *dane.Certificate) *dane.Certificate {
-	if shared := w.issuers[c.SHA256].Value(); shared != nil {
-		return shared
+	shared := w.intern(c)
+	if shared == c {
+		w.issuers[c.SHA256] = weak.Make(c)
 	}
-	w.issuers[c.SHA256] = weak.Make(c)
-	return c
+	return shared
 }
 
 func compareLeaves(a, b Leaf) int {

@@ -89,26 +89,28 @@ func (s *scan) look(m *mark, l *lineage) {
 
 // take reads the files of a lineage and hands out what they hold.
 func (s *scan) take(l *lineage, list []status) {
-	if slices.ContainsFunc(list, func(st status) bool { return st.gone }) {
+	shrinks := slices.ContainsFunc(list, func(st status) bool { return st.gone })
+	if shrinks {
 		if why := s.whyGone(l.dir); why != nil {
 			s.shadow(l, []rollover.Problem{*why})
 			return
 		}
 	}
 	s.notice(l.dir.root, list)
-	g := gathered{lineage: l, watcher: s.w, now: s.now, holders: make(map[string][]string)}
-	for i := range list {
-		if st := list[i]; !st.gone {
-			g.add(st)
-		}
+	if s.line != nil && !shrinks { // else its directory may be left empty, which is to be seen when it is left
+		s.line.read(l, list)
+		return
 	}
+	s.adopt(l, list, s.w.gather(l, s.now, list, &s.w.reader))
+}
+
+// adopt makes known what was read.
+func (s *scan) adopt(l *lineage, list []status, g *gathered) {
 	for i := range l.files {
 		s.w.unlisten(l, l.files[i].hops)
 	}
-	if !g.short {
-		l.short = time.Time{}
-	}
-	next := g.finish()
+	l.short = g.short
+	next := g.finish(s.w)
 	l.files, l.news, l.shadow = g.files, nil, false
 	for i := range l.files {
 		s.w.listen(l, l.files[i].hops)

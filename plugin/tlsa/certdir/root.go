@@ -106,8 +106,15 @@ func (s *scan) sweepRoot(r *root) {
 	s.w.unlisten(r, r.hops)
 	r.hops = nil
 	found := s.expand(r)
+	if s.atOnce {
+		s.line = &line{s: s}
+	}
 	for _, d := range found {
 		s.walk(d)
+	}
+	if s.line != nil {
+		s.line.end()
+		s.line = nil
 	}
 	s.dropTops(r, found)
 	s.atOnce = atOnce

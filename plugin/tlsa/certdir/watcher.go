@@ -36,6 +36,7 @@ type Watcher struct {
 	sweeps uint64
 	files  int
 	many   int
+	few    int // with fewer lineages in the line there are no helpers
 	rested time.Duration
 	mounts map[string]bool
 
@@ -56,6 +57,7 @@ func New(cfg Config) *Watcher {
 		linkBuf:    make([]byte, unix.PathMax),
 		maxEntries: maxEntries,
 		many:       manyFiles,
+		few:        aheadFew,
 		rested:     rested,
 		byID:       make(map[string]*lineage),
 		issuers:    make(map[string]weak.Pointer[dane.Certificate]),
@@ -110,6 +112,7 @@ type scan struct {
 	every  uint64 // files in them are looked at in one sweep of so many
 
 	receipt *receipt // of the directory that is visited; nil outside
+	line    *line    // of what is read ahead; nil where files are read one after another
 	tooDeep int      // counts directories that were not read
 
 	places map[string]*place
