@@ -17,7 +17,7 @@ type gathered struct {
 	reader  *reader
 	now     time.Time
 	files   []file
-	shown   map[string]File
+	shown   []File
 
 	certs, chain []*dane.Certificate
 	holders      map[string][]string // by SHA-256 of the certificate: the files that may have it as a leaf
@@ -132,11 +132,11 @@ func (g *gathered) take(f *file, content *dane.Content) {
 			c.KeepDER()
 		}
 	}
-	shown := File{}
+	shown := File{Path: f.path}
 	if f.lost {
-		shown = File{Doubt: true, Problems: []rollover.Problem{*detachedMount(f.path)}}
+		shown.Doubt = detachedMount(f.path)
 	}
-	g.show(f.path, shown)
+	g.shown = append(g.shown, shown)
 	g.held = append(g.held, content.Certificates)
 	if f.role == roleChain {
 		g.chain = append(g.chain, content.Certificates...)
@@ -159,20 +159,13 @@ func (g *gathered) take(f *file, content *dane.Content) {
 // keep adds what a file in doubt held last.
 func (g *gathered) keep(f, old *file, why *rollover.Problem) {
 	g.doubt = true
-	g.show(f.path, File{Doubt: true, Problems: []rollover.Problem{*why}})
+	g.shown = append(g.shown, File{Path: f.path, Doubt: why})
 	g.held = append(g.held, nil)
 	if old == nil {
 		return
 	}
 	f.issuers = old.issuers
 	g.chain = append(g.chain, old.issuers...)
-}
-
-func (g *gathered) show(path string, f File) {
-	if g.shown == nil {
-		g.shown = make(map[string]File)
-	}
-	g.shown[path] = f
 }
 
 // finish computes the leaves.
@@ -190,10 +183,10 @@ func (g *gathered) finish(w *Watcher) *Lineage {
 	}
 	g.keepIssuers(w, isLeaf)
 	l := g.lineage
-	for path, f := range g.shown {
-		if f.Doubt {
-			for _, leaf := range l.leavesOf(path) {
-				leaf.Files = []string{path}
+	for _, f := range g.shown {
+		if f.Doubt != nil {
+			for _, leaf := range l.leavesOf(f.Path) {
+				leaf.Files = []string{f.Path}
 				g.addLeaf(leaf)
 			}
 		}
@@ -204,7 +197,7 @@ func (g *gathered) finish(w *Watcher) *Lineage {
 	slices.SortFunc(g.leaves, compareLeaves)
 	return &Lineage{
 		ID: l.id, Name: lineageName(l.key), Dir: l.dir.path, Root: l.dir.root.path, Staged: l.dir.root.staged,
-		Files: g.shown, Leaves: slices.Clip(g.leaves), PrivateKey: g.privateKey,
+		Files: slices.Clip(g.shown), Leaves: slices.Clip(g.leaves), PrivateKey: g.privateKey,
 	}
 }
 
@@ -294,4 +287,6 @@ func equalLeaves(a, b []Leaf) bool {
 	})
 }
 
-func (f File) equal(o File) bool { return f.Doubt == o.Doubt && slices.Equal(f.Problems, o.Problems) }
+func (f File) equal(o File) bool {
+	return f.Path == o.Path && (f.Doubt == o.Doubt || f.Doubt != nil && o.Doubt != nil && *f.Doubt == *o.Doubt)
+}

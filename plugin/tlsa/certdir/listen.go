@@ -86,7 +86,7 @@ func (w *Watcher) heardIn(d *dir, name string, now time.Time) {
 		return
 	}
 	label := readName(d.base(), name)
-	if l := d.lineages[label.key]; l != nil && l.file(name) != nil {
+	if l := d.lineages.of(label.key); l != nil && l.file(name) != nil {
 		w.touch(l, now)
 		return
 	}

@@ -5,8 +5,6 @@ import (
 	"hash/maphash"
 	"slices"
 	"time"
-
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
 const (
@@ -53,10 +51,10 @@ func (s *scan) look(m *mark, l *lineage) {
 	t := s.enter(l.dir)
 	switch {
 	case t.err != nil && !isMissing(t.err):
-		s.shadow(l, []rollover.Problem{*unreadable(l.dir.path, t.err)})
+		s.shadow(l, unreadable(l.dir.path, t.err))
 		return
 	case t.open != "":
-		s.shadow(l, []rollover.Problem{*writableDirectory(t.open)})
+		s.shadow(l, writableDirectory(t.open))
 		return
 	}
 	var list []status
@@ -92,7 +90,7 @@ func (s *scan) take(l *lineage, list []status) {
 	shrinks := slices.ContainsFunc(list, func(st status) bool { return st.gone })
 	if shrinks {
 		if why := s.whyGone(l.dir); why != nil {
-			s.shadow(l, []rollover.Problem{*why})
+			s.shadow(l, why)
 			return
 		}
 	}

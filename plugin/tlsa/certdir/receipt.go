@@ -101,7 +101,7 @@ func (s *scan) isAtRest(d *dir, r *receipt) bool {
 			return false
 		}
 	}
-	for _, l := range d.lineages {
+	for l := range d.lineages.all {
 		if l.shadow || l.news != nil || !l.short.IsZero() || s.w.marks.of[l] != nil {
 			return false
 		}
@@ -144,7 +144,7 @@ func (s *scan) holds(d *dir, r *receipt) bool {
 			return false
 		}
 	}
-	for _, l := range d.lineages {
+	for l := range d.lineages.all {
 		if l.shadow || s.w.marks.of[l] != nil || (d.turn+s.w.sweeps)%s.every == 0 && !s.areStill(l) {
 			return false
 		}

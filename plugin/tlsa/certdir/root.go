@@ -183,7 +183,7 @@ func (s *scan) dropTops(r *root, found []*dir) {
 		switch {
 		case d.epoch == s.epoch:
 		case len(found) == 0, !r.survey.complete && !s.isGone(d.path):
-			s.shadowAll(d, []rollover.Problem{*why})
+			s.shadowAll(d, why)
 		default:
 			s.vanish(d)
 			if d.empty() {

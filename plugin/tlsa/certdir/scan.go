@@ -48,7 +48,7 @@ func (s *scan) walk(d *dir) {
 		return
 	}
 	s.group(d, list)
-	for _, l := range d.lineages {
+	for l := range d.lineages.all {
 		if l.epoch != s.epoch {
 			s.settle(l, s.known(l, nil))
 		}
@@ -187,7 +187,7 @@ func (s *scan) addName(d *dir, name string, kind fs.FileMode, list []status) []s
 		return list
 	}
 	label := readName(d.base(), name)
-	l := d.lineages[label.key]
+	l := d.lineages.of(label.key)
 	known := l != nil && l.file(name) != nil
 	if kind.IsDir() && !known {
 		if !skipAsDir && d.only == nil {

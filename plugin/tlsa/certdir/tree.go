@@ -24,7 +24,7 @@ type dir struct {
 	// only are the names of configured files; nil where the whole directory is watched.
 	only     map[string]bool
 	subs     map[string]*dir
-	lineages map[string]*lineage
+	lineages family
 	hops     []string  // the links that lead to it, listened to
 	found    uint64    // the scan in which its root's path last led to it
 	epoch    uint64    // of the scan that visited it last
@@ -147,24 +147,22 @@ func (d *dir) sub(name string) *dir {
 }
 
 // empty tells whether nothing is known in a directory any more.
-func (d *dir) empty() bool { return len(d.lineages) == 0 && len(d.subs) == 0 }
+func (d *dir) empty() bool { return d.lineages.empty() && len(d.subs) == 0 }
 
 // base is the name by which a directory names its role set.
 func (d *dir) base() string { return filepath.Base(d.path) }
 
 // lineage finds or makes the lineage of a key.
 func (w *Watcher) lineage(d *dir, key string) *lineage {
-	if l := d.lineages[key]; l != nil {
+	if l := d.lineages.of(key); l != nil {
 		return l
 	}
 	l := &lineage{dir: d, key: key, id: join(d.path, key)}
 	if w.byID[l.id] != nil {
 		l.id += " in " + d.root.path // two roots over one file
 	}
-	if d.lineages == nil {
-		d.lineages = make(map[string]*lineage)
-	}
-	d.lineages[key], w.byID[l.id] = l, l
+	d.lineages.add(l)
+	w.byID[l.id] = l
 	return l
 }
 
@@ -174,7 +172,7 @@ func (w *Watcher) forget(l *lineage) {
 		w.unlisten(l, f.hops)
 	}
 	w.marks.drop(l)
-	delete(l.dir.lineages, l.key)
+	l.dir.lineages.drop(l)
 	if w.byID[l.id] == l {
 		delete(w.byID, l.id)
 	}

@@ -139,7 +139,8 @@ func (a *atlas) hides(o *owner, k rollover.Key, p rollover.Place) bool {
 	if l == nil {
 		return !p.Staged && (k.Frozen || a.lost[p.Lineage]) // what was staged goes when it has been installed
 	}
-	return l.Files[p.File].Doubt
+	f, _ := l.File(p.File)
+	return f.Doubt != nil
 }
 
 // left is how long o is still due its records, once nothing names it.
