@@ -2,6 +2,7 @@ package certdir
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"time"
 	"weak"
@@ -14,6 +15,7 @@ import (
 type gathered struct {
 	lineage *lineage
 	cfg     *Config
+	seed    maphash.Seed
 	reader  *reader
 	now     time.Time
 	files   []file
@@ -30,10 +32,10 @@ type gathered struct {
 }
 
 func (w *Watcher) gather(l *lineage, now time.Time, list []status, r *reader) *gathered {
-	g := &gathered{lineage: l, cfg: &w.cfg, reader: r, now: now, holders: make(map[string][]string)}
+	g := &gathered{lineage: l, cfg: &w.cfg, seed: w.seed, reader: r, now: now, holders: make(map[string][]string)}
 	for i := range list {
 		if st := list[i]; !st.gone {
-			g.add(st)
+			g.add(&st)
 		}
 	}
 	g.found = dane.Leaves(g.certs, g.chain)
@@ -41,10 +43,10 @@ func (w *Watcher) gather(l *lineage, now time.Time, list []status, r *reader) *g
 }
 
 // add reads one file.
-func (g *gathered) add(st status) {
+func (g *gathered) add(st *status) {
 	old := g.lineage.file(st.name())
-	f := file{status: st}
-	content, why := g.read(&st)
+	f := file{name: st.name(), print: st.print(g.seed), hops: slices.Clone(st.hops), role: st.role, sure: st.sure}
+	content, why := g.read(st)
 	had := g.cfg.Known[st.path] ||
 		old != nil && !old.ignored && (len(old.issuers) > 0 || len(g.lineage.leavesOf(st.path)) > 0)
 	if why == nil && had && !g.holdsLeaf(content) {
@@ -53,16 +55,15 @@ func (g *gathered) add(st status) {
 	if why == nil && g.lacksIssuers(old, content) {
 		why = problem(Truncated, "%s holds its certificate without the issuers it had: they are waited for", show(st.path))
 	}
-	f.bad = st.bad
 	switch {
 	case why != nil:
 		if f.ignored = !g.promises(st.label) && !had; !f.ignored {
-			g.keep(&f, old, why)
+			g.keep(&f, old, st.path, why)
 		}
 	case !had && g.isOfNoUse(st.label, content):
 		f.ignored = true
 	default:
-		g.take(&f, content)
+		g.take(st, content)
 	}
 	g.files = append(g.files, f)
 }
@@ -71,7 +72,7 @@ func (g *gathered) add(st status) {
 // between two blocks, where nothing shows that more is to come (W12). It is waited for as for a busy lineage, not for ever.
 func (g *gathered) lacksIssuers(old *file, c *dane.Content) bool {
 	l := g.lineage
-	hasIssuers := func(f file) bool { return f.path != old.path && len(f.issuers) > 0 }
+	hasIssuers := func(f file) bool { return f.name != old.name && len(f.issuers) > 0 }
 	isCA := func(c *dane.Certificate) bool { return c.CA }
 	if old == nil || old.role == roleChain || len(old.issuers) == 0 || len(c.Certificates) == 0 ||
 		slices.ContainsFunc(c.Certificates, isCA) || slices.ContainsFunc(l.files, hasIssuers) {
@@ -126,7 +127,7 @@ func (g *gathered) read(st *status) (*dane.Content, *rollover.Problem) {
 }
 
 // take adds what a file holds.
-func (g *gathered) take(f *file, content *dane.Content) {
+func (g *gathered) take(f *status, content *dane.Content) {
 	for _, c := range content.Certificates {
 		if g.cfg.KeepDER && c.DER == "" {
 			c.KeepDER()
@@ -157,9 +158,9 @@ func (g *gathered) take(f *file, content *dane.Content) {
 }
 
 // keep adds what a file in doubt held last.
-func (g *gathered) keep(f, old *file, why *rollover.Problem) {
+func (g *gathered) keep(f, old *file, path string, why *rollover.Problem) {
 	g.doubt = true
-	g.shown = append(g.shown, File{Path: f.path, Doubt: why})
+	g.shown = append(g.shown, File{Path: path, Doubt: why})
 	g.held = append(g.held, nil)
 	if old == nil {
 		return

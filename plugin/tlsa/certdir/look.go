@@ -21,7 +21,7 @@ func (s *scan) settle(l *lineage, list []status) {
 			l.dir.root.own(list[i].uid)
 		}
 	}
-	unchanged := !l.shadow && slices.EqualFunc(l.files, list, func(f file, st status) bool { return f.status.same(st) })
+	unchanged := !l.shadow && slices.EqualFunc(l.files, list, func(f file, st status) bool { return f.is(&st, s.w.seed) })
 	switch {
 	case unchanged:
 	case s.atOnce:

@@ -168,7 +168,8 @@ func (s *scan) areStill(l *lineage) bool {
 		if f.role == roleKey {
 			continue
 		}
-		if now, err := s.w.disk.lstat(f.real); err != nil || now != f.info {
+		now, err := s.w.disk.lstat(f.real(l.dir))
+		if st := (status{info: now}); err != nil || st.print(s.w.seed) != f.print {
 			return false
 		}
 	}

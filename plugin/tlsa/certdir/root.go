@@ -21,16 +21,17 @@ type root struct {
 	clean  string
 	staged bool
 	inner  []*root // other roots that may lie inside this one: theirs is theirs
+	near   bool    // others may hold the same files
 	tops   map[string]*dir
 	sweeps uint64
 	dirs   uint64 // counts those that were made
 	mixed  bool
-	owner  uint32   // whose files the last survey found
-	owned  bool     // it found some
-	last   *Root    // as handed out last
-	remote bool     // it, or what links in it lead to, lies on a file system without events
-	hops   []string // what the path leads through, listened to
-	survey *survey  // of the sweep that is on; nil outside
+	owner  uint32  // whose files the last survey found
+	owned  bool    // it found some
+	last   *Root   // as handed out last
+	remote bool    // it, or what links in it lead to, lies on a file system without events
+	hops   []hop   // what the path leads through, listened to
+	survey *survey // of the sweep that is on; nil outside
 }
 
 func (r *root) isGlob() bool {

@@ -103,12 +103,14 @@ func (s *scan) enter(d *dir) target {
 		t.err = unix.ENOTDIR
 	}
 	s.w.unlisten(d, d.hops)
-	d.hops = t.hops
+	d.hops = slices.Clip(t.hops)
 	s.w.listen(d, d.hops)
 	if t.err != nil {
 		return t
 	}
-	d.real, d.id = t.real, t.inode
+	if d.real, d.id = t.real, t.inode; d.real == d.path {
+		d.real, t.real = d.path, d.path
+	}
 	s.watchDir(d)
 	s.onVolume(d.root, d.real, d.id.dev)
 	if p := s.remember(t.real, t.info); p.open {
@@ -262,8 +264,8 @@ func (s *scan) known(l *lineage, list []status) []status {
 	var more []status
 	for i := range l.files {
 		f := &l.files[i]
-		if _, listed := slices.BinarySearchFunc(list, f.path, byPath); !listed {
-			more = append(more, s.status(l.dir, f.name(), f.label))
+		if _, listed := slices.BinarySearchFunc(list, f.name, byName); !listed {
+			more = append(more, s.status(l.dir, f.name, label{l.key, f.role, f.sure}))
 		}
 	}
 	if more == nil {
@@ -272,4 +274,4 @@ func (s *scan) known(l *lineage, list []status) []status {
 	return slices.SortedFunc(slices.Values(slices.Concat(list, more)), func(a, b status) int { return cmp.Compare(a.path, b.path) })
 }
 
-func byPath(st status, path string) int { return cmp.Compare(st.path, path) }
+func byName(st status, name string) int { return cmp.Compare(st.name(), name) }

@@ -24,10 +24,11 @@ type Watcher struct {
 	lostGap    time.Duration // the least time between sweeps that lost events ask for
 
 	roots   []*root
-	byID    map[string]*lineage
+	byID    map[string]*lineage                       // those of roots that others are near
 	issuers map[string]weak.Pointer[dane.Certificate] // by SHA-256: few issuers stand in many files
 	epoch   uint64                                    // counts scans
 	seed    maphash.Seed
+	names   names
 	marks   marks
 
 	unannounced int // what Figures.Unannounced is to be
@@ -42,8 +43,9 @@ type Watcher struct {
 
 	// What events are mapped by.
 	watches   *watches
-	listeners map[string][]any // by path without links: *lineage, *dir, *root
+	listeners listeners
 	globs     map[string][]glob
+	moved     map[string]bool // directories of links that were changed themselves, until all is heard
 }
 
 // New makes a Watcher. It does no I/O and starts nothing.
@@ -63,8 +65,9 @@ func New(cfg Config) *Watcher {
 		issuers:    make(map[string]weak.Pointer[dane.Certificate]),
 		marks:      marks{quiet: cfg.Quiet, most: cfg.MaxQuiet, of: make(map[any]*mark)},
 		seed:       maphash.MakeSeed(),
+		names:      make(names),
 		watches:    newWatches(nil),
-		listeners:  make(map[string][]any),
+		listeners:  make(listeners),
 		globs:      make(map[string][]glob),
 	}
 	known := make(map[string]bool)
@@ -83,6 +86,7 @@ func New(cfg Config) *Watcher {
 			if o != r && o.mayLieIn(r) {
 				r.inner = append(r.inner, o)
 			}
+			r.near = r.near || o != r && (o.mayLieIn(r) || filepath.Dir(o.clean) == filepath.Dir(r.clean))
 		}
 	}
 	return w
@@ -173,4 +177,21 @@ func cutGlob(path string) (fixed, pattern string) {
 	}
 	slash := strings.LastIndexByte(path[:at], '/')
 	return path[:slash+1], path[slash+1:]
+}
+
+// names keep one copy of names that stand in many places: a tree of certbot has few.
+type names map[string]string
+
+const mostNames = 1024
+
+func (n names) intern(name string) string {
+	if known, ok := n[name]; ok {
+		return known
+	}
+	name = strings.Clone(name)
+	if len(n) >= mostNames {
+		clear(n)
+	}
+	n[name] = name
+	return name
 }
