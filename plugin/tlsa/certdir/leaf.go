@@ -78,7 +78,7 @@ func (g *gathered) lacksIssuers(old *file, c *dane.Content) bool {
 		slices.ContainsFunc(c.Certificates, isCA) || slices.ContainsFunc(l.files, hasIssuers) {
 		return false
 	}
-	since := l.short
+	since := l.short()
 	if since.IsZero() {
 		since = g.now
 	}

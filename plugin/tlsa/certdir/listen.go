@@ -164,9 +164,7 @@ func (w *Watcher) heardIn(d *dir, name string, now time.Time) {
 	case skipFile(name) || label.role == roleRequest && !d.root.staged:
 	case err != nil && !errors.Is(err, unix.ENOENT), err == nil && !st.isDir():
 		l := w.lineage(d, label.key)
-		if !slices.Contains(l.news, name) {
-			l.news = append(l.news, name)
-		}
+		l.hear(name)
 		w.touch(l, now)
 	}
 }

@@ -28,20 +28,17 @@ func (s *scan) settle(l *lineage, list []status) {
 		s.w.marks.drop(l)
 		s.take(l, list)
 	case s.w.marks.of[l] == nil || s.w.marks.of[l].first.IsZero():
-		l.hear(list)
+		l.hearAll(list)
 		m := s.w.marks.touch(l, s.now)
 		m.seen, m.silent = s.digest(list), s.judges && !l.dir.root.remote
 	default:
-		l.hear(list)
+		l.hearAll(list)
 	}
 }
 
-// hear keeps the names that the look to come has to see.
-func (l *lineage) hear(list []status) {
+func (l *lineage) hearAll(list []status) {
 	for i := range list {
-		if name := list[i].name(); l.file(name) == nil && !slices.Contains(l.news, name) {
-			l.news = append(l.news, name)
-		}
+		l.hear(list[i].name())
 	}
 }
 
@@ -58,7 +55,7 @@ func (s *scan) look(m *mark, l *lineage) {
 		return
 	}
 	var list []status
-	for _, name := range l.news {
+	for _, name := range l.news() {
 		st := s.status(l.dir, name, readName(l.dir.base(), name))
 		switch {
 		case st.gone || l.file(name) != nil:
@@ -107,13 +104,12 @@ func (s *scan) adopt(l *lineage, list []status, g *gathered) {
 	for i := range l.files {
 		s.w.unlisten(l, l.files[i].hops)
 	}
-	l.short = g.short
 	next := g.finish(s.w)
-	l.files, l.news, l.shadow = g.files, nil, false
+	l.files, l.shadow = g.files, false
 	for i := range l.files {
 		s.w.listen(l, l.files[i].hops)
 	}
-	s.retry(l, s.digest(list), g.doubt)
+	s.retry(l, list, g)
 	switch {
 	case len(next.Files) > 0:
 		s.show(l, next)
@@ -127,16 +123,18 @@ func (s *scan) adopt(l *lineage, list []status, g *gathered) {
 }
 
 // retry asks for another look at a lineage with files in doubt, at longer and longer intervals and without end.
-func (s *scan) retry(l *lineage, seen uint64, doubt bool) {
-	if l.backoff = min(2*l.backoff, lastRetry); l.backoff == 0 || seen != l.seen {
-		l.backoff = firstRetry
+func (s *scan) retry(l *lineage, list []status, g *gathered) {
+	before := l.unrest
+	l.unrest = nil
+	if !g.doubt {
+		return
 	}
-	l.seen = seen
-	if doubt {
-		s.w.marks.again(l, s.now.Add(l.backoff), seen)
-	} else {
-		l.backoff = 0
+	now := &unrest{seen: s.digest(list), backoff: firstRetry, short: g.short}
+	if before != nil && before.backoff > 0 && now.seen == before.seen {
+		now.backoff = min(2*before.backoff, lastRetry)
 	}
+	l.unrest = now
+	s.w.marks.again(l, s.now.Add(now.backoff), now.seen)
 }
 
 // digest sums up what a lineage's files are without reading them; never zero.

@@ -39,7 +39,7 @@ func (s *scan) walk(d *dir) {
 	if d.isCircle() {
 		return
 	}
-	r := &receipt{info: t.info, note: groupWritable(d, t.info)}
+	r := &visit{info: t.info, receipt: receipt{note: groupWritable(d, t.info)}}
 	s.receipt = r
 	r.watched(s.watchDir(d))
 	tooDeep := s.tooDeep
@@ -159,7 +159,7 @@ func (s *scan) list(d *dir) (list []status, ok bool) {
 		s.shadowTree(d, unreadable(d.real, err))
 		return nil, false
 	}
-	s.receipt.entries = len(entries)
+	s.receipt.entries = int32(len(entries))
 	if v := d.root.survey; v != nil {
 		if v.entries += len(entries); v.entries > s.w.maxEntries {
 			d.root.fail(problem(TooManyEntries, "%s holds more than %d names: the rest is not read: watch a smaller directory", show(d.root.path), s.w.maxEntries))

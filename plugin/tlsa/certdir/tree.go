@@ -41,14 +41,46 @@ type lineage struct {
 	key   string
 	id    string
 	files []file   // sorted by name
-	news  []string // names that were heard of and are not among files
 	shown *Lineage // as handed out last; nil before
 	// shadow: the directory cannot be read, so every file is in doubt.
-	shadow  bool
+	shadow bool
+	unrest *unrest // nil while all is well
+	epoch  uint64  // of the scan that saw it last
+}
+
+// unrest is what is known of a lineage that is in doubt or about to change.
+type unrest struct {
+	news    []string      // names that were heard of and are not among files
 	seen    uint64        // the digest of its files at the last look
 	backoff time.Duration // until the next try if a file is in doubt
 	short   time.Time     // since when a file lacks the issuers it had; zero if none does
-	epoch   uint64        // of the scan that saw it last
+}
+
+// news are the names that were heard of and are not among its files.
+func (l *lineage) news() []string {
+	if l.unrest == nil {
+		return nil
+	}
+	return l.unrest.news
+}
+
+// hear keeps a name that the look to come has to see.
+func (l *lineage) hear(name string) {
+	if l.file(name) != nil || slices.Contains(l.news(), name) {
+		return
+	}
+	if l.unrest == nil {
+		l.unrest = &unrest{}
+	}
+	l.unrest.news = append(l.unrest.news, name)
+}
+
+// short is since when a file lacks the issuers it had; zero if none does.
+func (l *lineage) short() time.Time {
+	if l.unrest == nil {
+		return time.Time{}
+	}
+	return l.unrest.short
 }
 
 // A file is what there is to remember of the last look. There may be a million.

@@ -115,9 +115,9 @@ type scan struct {
 	light  bool   // directories that are as they were are not read
 	every  uint64 // files in them are looked at in one sweep of so many
 
-	receipt *receipt // of the directory that is visited; nil outside
-	line    *line    // of what is read ahead; nil where files are read one after another
-	tooDeep int      // counts directories that were not read
+	receipt *visit // of the directory that is visited; nil outside
+	line    *line  // of what is read ahead; nil where files are read one after another
+	tooDeep int    // counts directories that were not read
 
 	places map[string]*place
 	mounts map[string]bool // nil until asked for
