@@ -307,9 +307,9 @@ func (a *audience) atRest() {
 				a.t.Fatalf("at rest: %s has %s, want %.8s", id, brief(got), a.old)
 			}
 		}
-		for path, f := range l.Files {
-			if f.Doubt && strings.Contains(read(a.t, path), "CERTIFICATE-----") {
-				a.t.Fatalf("at rest: %s is in doubt: %v", path, f.Problems)
+		for _, f := range l.Files {
+			if f.Doubt != nil && strings.Contains(read(a.t, f.Path), "CERTIFICATE-----") {
+				a.t.Fatalf("at rest: %s is in doubt: %v", f.Path, f.Doubt)
 			}
 		}
 	}

@@ -85,3 +85,50 @@ func cpu(b *testing.B) time.Duration {
 	ok(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// BenchmarkRenewalAmongLineages reports the processor time of one renewal, from the events to what is handed out, and of a
+// directory of links that is removed.
+func BenchmarkRenewalAmongLineages(b *testing.B) {
+	for _, n := range []int{1000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			dir := tree(b, n, "fullchain")
+			p, key := newPKI(b), newKey(b)
+			w := New(Config{Certs: []string{dir + "/live"}, Rescan: time.Hour})
+			w.Sweep(context.Background())
+			w.openSource = newFake().open
+			told := 0
+			r := runner{w: w, ctx: b.Context(), apply: func(c Changes) { told += len(c.Lineages) }}
+			defer r.disconnect()
+			r.sweep(false)
+			told = 0
+			var renewals, removals time.Duration
+			rounds := 0
+			runtime.GC()
+			for b.Loop() {
+				rounds++
+				name := fmt.Sprintf("host%06d.example.org", rounds%n)
+				version := fmt.Sprintf("fullchain%d.pem", rounds+1)
+				live, archive := dir+"/live/"+name, dir+"/archive/"+name
+				ok(b, os.WriteFile(archive+"/"+version, []byte(p.issueFor(key, name, name).fullchain), 0o600))
+				ok(b, os.Remove(live+"/fullchain.pem"))
+				ok(b, os.Symlink("../../archive/"+name+"/"+version, live+"/fullchain.pem"))
+				busy := cpu(b)
+				w.heard(archive+"/"+version, time.Now())
+				w.heard(live+"/fullchain.pem", time.Now())
+				w.heardMoved(time.Now())
+				r.due()
+				renewals += cpu(b) - busy
+				busy = cpu(b)
+				w.heard(archive, time.Now())
+				w.heardMoved(time.Now())
+				r.due()
+				removals += cpu(b) - busy
+			}
+			if told != rounds {
+				b.Errorf("%d of %d renewals found", told, rounds)
+			}
+			b.ReportMetric(float64(renewals.Microseconds())/float64(rounds), "cpu-us/renewal")
+			b.ReportMetric(float64(removals.Microseconds())/float64(rounds), "cpu-us/target-changed")
+		})
+	}
+}

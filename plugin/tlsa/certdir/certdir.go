@@ -1,6 +1,8 @@
 package certdir
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
@@ -55,8 +57,8 @@ type Lineage struct {
 	Dir    string
 	Root   string
 	Staged bool
-	// Files are the files that are there, by path, those that cannot be used included.
-	Files map[string]File
+	// Files are the files that are there, sorted by path, those that cannot be used included.
+	Files []File
 	// Leaves are the distinct leaves and bare keys of Files, in a stable order.
 	Leaves []Leaf
 	// PrivateKey is the path of a private key that this process can read; empty if there is none.
@@ -65,10 +67,19 @@ type Lineage struct {
 
 // A File is one file of a lineage.
 type File struct {
-	// Doubt: it cannot be read, parsed or trusted now. What the lineage's leaves say of it is what it held last. A file whose
-	// mount is detached is in doubt too, and read all the same.
-	Doubt    bool
-	Problems []rollover.Problem
+	Path string
+	// Doubt is why it cannot be read, parsed or trusted now; nil if it can. What the lineage's leaves say of it is what it held
+	// last. A file whose mount is detached is in doubt too, and read all the same.
+	Doubt *rollover.Problem
+}
+
+// File finds a file of the lineage by its path.
+func (l *Lineage) File(path string) (f File, found bool) {
+	i, found := slices.BinarySearchFunc(l.Files, path, func(f File, path string) int { return strings.Compare(f.Path, path) })
+	if found {
+		f = l.Files[i]
+	}
+	return f, found
 }
 
 // A Leaf is one leaf certificate or bare key of a lineage.

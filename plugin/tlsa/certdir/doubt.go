@@ -1,7 +1,7 @@
 package certdir
 
 import (
-	"maps"
+	"slices"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
@@ -9,12 +9,12 @@ import (
 // shadowTree puts every file at or below a directory that cannot be read in doubt: what they held last stands (design 4.4).
 func (s *scan) shadowTree(d *dir, why *rollover.Problem) {
 	d.root.fail(why)
-	s.shadowAll(d, []rollover.Problem{*why})
+	s.shadowAll(d, why)
 }
 
-func (s *scan) shadowAll(d *dir, why []rollover.Problem) {
+func (s *scan) shadowAll(d *dir, why *rollover.Problem) {
 	d.epoch = s.epoch
-	for _, l := range d.lineages {
+	for l := range d.lineages.all {
 		s.shadow(l, why)
 	}
 	for _, sub := range d.subs {
@@ -22,16 +22,16 @@ func (s *scan) shadowAll(d *dir, why []rollover.Problem) {
 	}
 }
 
-func (s *scan) shadow(l *lineage, why []rollover.Problem) {
+func (s *scan) shadow(l *lineage, why *rollover.Problem) {
 	l.epoch = s.epoch
 	s.w.marks.drop(l)
 	if l.shadow = true; l.shown == nil {
 		return
 	}
 	next := *l.shown
-	next.Files = make(map[string]File, len(l.shown.Files))
-	for path := range l.shown.Files {
-		next.Files[path] = File{Doubt: true, Problems: why}
+	next.Files = slices.Clone(l.shown.Files)
+	for i := range next.Files {
+		next.Files[i].Doubt = why
 	}
 	s.show(l, &next)
 }
@@ -61,7 +61,7 @@ func (s *scan) noteDetached(t target) bool {
 
 // vanish deals with a directory that is no longer there, while its root may be.
 func (s *scan) vanish(d *dir) {
-	for _, l := range d.lineages {
+	for l := range d.lineages.all {
 		s.settle(l, s.known(l, nil))
 	}
 	for name, sub := range d.subs {
@@ -89,5 +89,5 @@ func (s *scan) show(l *lineage, next *Lineage) {
 }
 
 func (l *Lineage) equal(o *Lineage) bool {
-	return l.PrivateKey == o.PrivateKey && maps.EqualFunc(l.Files, o.Files, File.equal) && equalLeaves(l.Leaves, o.Leaves)
+	return l.PrivateKey == o.PrivateKey && slices.EqualFunc(l.Files, o.Files, File.equal) && equalLeaves(l.Leaves, o.Leaves)
 }

@@ -39,7 +39,7 @@ func (s *scan) match(r *root, base, pattern string, found *[]*dir) {
 	base = filepath.Clean(base)
 	t := s.follow("/", base[1:])
 	if t.isDir() {
-		t.hops = append(t.hops, t.real) // its own removal is told by the directory above where that is watched too
+		t.hops = append(t.hops, hop{filepath.Dir(t.real), filepath.Base(t.real)}) // its own removal is told by the directory above where that is watched too
 	}
 	r.hops = append(r.hops, t.hops...)
 	s.w.listen(r, t.hops)

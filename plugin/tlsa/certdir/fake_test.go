@@ -67,7 +67,7 @@ func (f *fake) removed(path string) int {
 func (f *fake) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	clear(f.added)
+	f.added = make(map[string]int)
 }
 
 func (f *fake) setRefuse(err error) {

@@ -17,10 +17,15 @@ type target struct {
 	real string
 	err  error
 	// hops are the links on the way, and behind them the end, there or not: what happens to them happens to the path.
-	hops []string
+	hops []hop
 	// open is a directory, of a link or of the end behind one, that anyone may write to; empty if there is none.
 	open string
 }
+
+// A hop is a name on the way, in a directory without links.
+type hop struct{ dir, name string }
+
+func (h hop) path() string { return join(h.dir, h.name) }
 
 // A trail is a path on its way to its target: rest is still to go from at, a directory without links.
 type trail struct {
@@ -64,18 +69,18 @@ func (t *trail) step() (done bool) {
 		}
 		return t.rest == ""
 	}
+	return t.look(name)
+}
+
+func (t *trail) look(name string) (done bool) {
+	if t.link {
+		t.link = false
+		return t.hop(name)
+	}
 	next := join(t.at, name)
 	if p, ok := t.s.places[next]; ok && t.rest != "" {
 		t.at = p.real
 		return false
-	}
-	return t.look(next)
-}
-
-func (t *trail) look(next string) (done bool) {
-	if t.link {
-		t.link = false
-		return t.hop(next)
 	}
 	if t.links > 0 && t.rest == "" {
 		t.pass()
@@ -87,18 +92,20 @@ func (t *trail) look(next string) (done bool) {
 	}
 	switch {
 	case err != nil:
-		t.hops, t.err = append(t.hops, next), err
+		t.pave(name)
+		t.err = err
 		return true
 	case st.isLink():
-		return t.hop(next)
+		return t.hop(name)
 	case t.rest == "":
 		if t.links > 0 {
-			t.hops = append(t.hops, next)
+			t.pave(name)
 		}
 		t.info, t.real = st, next
 		return true
 	case !st.isDir():
-		t.hops, t.err = append(t.hops, next), unix.ENOTDIR
+		t.pave(name)
+		t.err = unix.ENOTDIR
 		return true
 	}
 	t.s.remember(next, st)
@@ -106,17 +113,20 @@ func (t *trail) look(next string) (done bool) {
 	return false
 }
 
-func (t *trail) hop(link string) (done bool) {
-	t.hops = append(t.hops, link)
+// pave adds a hop. Where links lead, many names are alike.
+func (t *trail) pave(name string) { t.hops = append(t.hops, hop{t.at, t.s.w.names.intern(name)}) }
+
+func (t *trail) hop(name string) (done bool) {
+	t.pave(name)
 	if t.links++; t.links > maxHops {
 		t.err = unix.ELOOP
 		return true
 	}
 	t.pass()
-	to, err := readlink(link, t.s.w.linkBuf)
+	to, err := readlink(join(t.at, name), t.s.w.linkBuf)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) && t.links == 1 { // no link any more
 		t.hops, t.links = t.hops[:len(t.hops)-1], t.links-1
-		return t.look(link)
+		return t.look(name)
 	}
 	if err != nil {
 		t.err = err

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -50,9 +51,8 @@ func (m *memory) look(l *lineage, name string, content []byte) {
 	m.content = content
 	m.writes++
 	path := l.dir.path + "/" + name
-	g := gathered{lineage: l, watcher: m.Watcher, holders: map[string][]string{}}
-	g.add(status{path: path, real: path, info: m.stat(), label: readName(l.dir.path, name)})
-	l.shown, l.files = g.finish(), g.files
+	g := m.gather(l, time.Time{}, []status{{path: path, real: path, info: m.stat(), label: readName(l.dir.path, name)}}, &m.reader)
+	l.shown, l.files = g.finish(m.Watcher), g.files
 }
 
 // FuzzFile reads a file where certificates are installed and where they are staged, as the first one in its place and over a
@@ -96,7 +96,7 @@ func FuzzFile(f *testing.F) {
 }
 
 func doubtful(l *Lineage) bool {
-	return slices.ContainsFunc(slices.Collect(maps.Values(l.Files)), func(f File) bool { return f.Doubt })
+	return slices.ContainsFunc(l.Files, func(f File) bool { return f.Doubt != nil })
 }
 
 // holds checks a lineage of one file: each leaf is one of those allowed, and a file in doubt holds what it held before.

@@ -169,9 +169,9 @@ func (v *view) String() string {
 			}
 			parts = append(parts, part)
 		}
-		for _, path := range slices.Sorted(maps.Keys(l.Files)) {
-			if f := l.Files[path]; f.Doubt {
-				parts = append(parts, "doubt "+filepath.Base(path)+" "+string(f.Problems[0].Reason))
+		for _, f := range l.Files {
+			if f.Doubt != nil {
+				parts = append(parts, "doubt "+filepath.Base(f.Path)+" "+string(f.Doubt.Reason))
 			}
 		}
 		lines = append(lines, strings.Join(parts, "; "))

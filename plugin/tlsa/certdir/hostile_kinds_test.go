@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ const (
 
 // A gauge counts what a Watcher reads and opens.
 type gauge struct {
+	mu     sync.Mutex
 	octets int
 	opens  []string
 }
@@ -27,6 +29,8 @@ type gauge struct {
 func gauged(w *Watcher) *gauge {
 	g := &gauge{}
 	w.reader.open = func(path string, flags int) (int, error) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		if flags&unix.O_DIRECTORY == 0 {
 			g.opens = append(g.opens, path)
 		}
@@ -34,6 +38,8 @@ func gauged(w *Watcher) *gauge {
 	}
 	w.reader.read = func(fd int, buf []byte) (int, error) {
 		n, err := unix.Read(fd, buf)
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		g.octets += max(n, 0)
 		return n, err
 	}

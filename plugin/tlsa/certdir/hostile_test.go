@@ -106,9 +106,9 @@ func TestOddNamesAreEscapedInTexts(t *testing.T) {
 		t.Fatal(v)
 	}
 	for _, l := range v.lineages {
-		for path, f := range l.Files {
-			text := f.Problems[0].Text
-			if !strings.HasSuffix(path, name) || strings.ContainsAny(text, "\n\x1b") || !strings.Contains(text, `\n\x1b[31m.pem`) {
+		for _, f := range l.Files {
+			text := f.Doubt.Text
+			if !strings.HasSuffix(f.Path, name) || strings.ContainsAny(text, "\n\x1b") || !strings.Contains(text, `\n\x1b[31m.pem`) {
 				t.Errorf("%q", text)
 			}
 		}
@@ -183,7 +183,7 @@ func TestUnreadableFileKeepsItsLeafAndSaysWhy(t *testing.T) {
 		s.event("a.pem", fsnotify.Chmod)
 		s.pass(quiet)
 		s.want("certs/a; a1 a.pem; doubt a.pem unreadable")
-		text := s.view.lineages[s.dir+"/a"].Files[s.dir+"/a.pem"].Problems[0].Text
+		text := s.view.lineages[s.dir+"/a"].Files[0].Doubt.Text
 		for _, part := range []string{s.dir + "/a.pem", "mode 0000", fmt.Sprintf("owner %d:", os.Getuid()), "let that user"} {
 			if !strings.Contains(text, part) {
 				t.Errorf("%q does not say %q", text, part)

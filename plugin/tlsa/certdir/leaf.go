@@ -2,6 +2,7 @@ package certdir
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"time"
 	"weak"
@@ -10,29 +11,47 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// gathered is what the files of one lineage hold together.
+// gathered is what the files of one lineage hold together. Until finish it changes nothing that lineages share.
 type gathered struct {
 	lineage *lineage
-	watcher *Watcher
+	cfg     *Config
+	seed    maphash.Seed
+	reader  *reader
 	now     time.Time
 	files   []file
-	shown   map[string]File
+	shown   []File
 
 	certs, chain []*dane.Certificate
 	holders      map[string][]string // by SHA-256 of the certificate: the files that may have it as a leaf
 	held         [][]*dane.Certificate
+	found        []dane.Leaf
 	leaves       []Leaf
 	privateKey   string
 	doubt        bool
-	short        bool // a file lacks the issuers it had
+	short        time.Time // since when a file lacks the issuers it had; zero if none does
+}
+
+func (w *Watcher) gather(l *lineage, now time.Time, list []status, r *reader) *gathered {
+	g := &gathered{lineage: l, cfg: &w.cfg, seed: w.seed, reader: r, now: now, holders: make(map[string][]string)}
+	for i := range list {
+		if st := list[i]; !st.gone {
+			g.add(&st)
+		}
+	}
+	leaves := dane.LikelyLeaves
+	if w.cfg.Issuers {
+		leaves = dane.Leaves
+	}
+	g.found = leaves(g.certs, g.chain)
+	return g
 }
 
 // add reads one file.
-func (g *gathered) add(st status) {
+func (g *gathered) add(st *status) {
 	old := g.lineage.file(st.name())
-	f := file{status: st}
-	content, why := g.read(&st)
-	had := g.watcher.cfg.Known[st.path] ||
+	f := file{name: st.name(), print: st.print(g.seed), hops: slices.Clone(st.hops), role: st.role, sure: st.sure}
+	content, why := g.read(st)
+	had := g.cfg.Known[st.path] ||
 		old != nil && !old.ignored && (len(old.issuers) > 0 || len(g.lineage.leavesOf(st.path)) > 0)
 	if why == nil && had && !g.holdsLeaf(content) {
 		why = problem(Replaced, "%s no longer holds a certificate: write it again, or remove the file", show(st.path))
@@ -40,16 +59,15 @@ func (g *gathered) add(st status) {
 	if why == nil && g.lacksIssuers(old, content) {
 		why = problem(Truncated, "%s holds its certificate without the issuers it had: they are waited for", show(st.path))
 	}
-	f.bad = st.bad
 	switch {
 	case why != nil:
 		if f.ignored = !g.promises(st.label) && !had; !f.ignored {
-			g.keep(&f, old, why)
+			g.keep(&f, old, st.path, why)
 		}
 	case !had && g.isOfNoUse(st.label, content):
 		f.ignored = true
 	default:
-		g.take(&f, content)
+		g.take(st, content)
 	}
 	g.files = append(g.files, f)
 }
@@ -58,17 +76,21 @@ func (g *gathered) add(st status) {
 // between two blocks, where nothing shows that more is to come (W12). It is waited for as for a busy lineage, not for ever.
 func (g *gathered) lacksIssuers(old *file, c *dane.Content) bool {
 	l := g.lineage
-	hasIssuers := func(f file) bool { return f.path != old.path && len(f.issuers) > 0 }
+	hasIssuers := func(f file) bool { return f.name != old.name && len(f.issuers) > 0 }
 	isCA := func(c *dane.Certificate) bool { return c.CA }
 	if old == nil || old.role == roleChain || len(old.issuers) == 0 || len(c.Certificates) == 0 ||
 		slices.ContainsFunc(c.Certificates, isCA) || slices.ContainsFunc(l.files, hasIssuers) {
 		return false
 	}
-	if l.short.IsZero() {
-		l.short = g.now
+	since := l.short()
+	if since.IsZero() {
+		since = g.now
 	}
-	g.short = g.short || g.now.Before(l.short.Add(g.watcher.cfg.MaxQuiet))
-	return g.short
+	if !g.now.Before(since.Add(g.cfg.MaxQuiet)) {
+		return false
+	}
+	g.short = since
+	return true
 }
 
 // promises tells whether a file's name says that there is something in it to read here.
@@ -94,14 +116,14 @@ func (g *gathered) read(st *status) (*dane.Content, *rollover.Problem) {
 	case st.bad != nil:
 		return nil, st.bad
 	case st.role == roleKey:
-		if g.privateKey == "" && g.watcher.reader.canOpen(st.real) {
+		if g.privateKey == "" && g.reader.canOpen(st.real) {
 			g.privateKey = st.path
 		}
 		return none, nil
 	case st.role == roleAnchor:
 		return none, nil
 	}
-	content, why := g.watcher.reader.content(st.path, st.real, st.info)
+	content, why := g.reader.content(st.path, st.real, st.info)
 	if why == nil && content.PrivateKeys > 0 && g.privateKey == "" {
 		g.privateKey = st.path
 	}
@@ -109,15 +131,17 @@ func (g *gathered) read(st *status) (*dane.Content, *rollover.Problem) {
 }
 
 // take adds what a file holds.
-func (g *gathered) take(f *file, content *dane.Content) {
-	for i, c := range content.Certificates {
-		content.Certificates[i] = g.watcher.intern(c)
+func (g *gathered) take(f *status, content *dane.Content) {
+	for _, c := range content.Certificates {
+		if g.cfg.KeepDER && c.DER == "" {
+			c.KeepDER()
+		}
 	}
-	shown := File{}
+	shown := File{Path: f.path}
 	if f.lost {
-		shown = File{Doubt: true, Problems: []rollover.Problem{*detachedMount(f.path)}}
+		shown.Doubt = detachedMount(f.path)
 	}
-	g.show(f.path, shown)
+	g.shown = append(g.shown, shown)
 	g.held = append(g.held, content.Certificates)
 	if f.role == roleChain {
 		g.chain = append(g.chain, content.Certificates...)
@@ -138,9 +162,9 @@ func (g *gathered) take(f *file, content *dane.Content) {
 }
 
 // keep adds what a file in doubt held last.
-func (g *gathered) keep(f, old *file, why *rollover.Problem) {
+func (g *gathered) keep(f, old *file, path string, why *rollover.Problem) {
 	g.doubt = true
-	g.show(f.path, File{Doubt: true, Problems: []rollover.Problem{*why}})
+	g.shown = append(g.shown, File{Path: path, Doubt: why})
 	g.held = append(g.held, nil)
 	if old == nil {
 		return
@@ -149,33 +173,25 @@ func (g *gathered) keep(f, old *file, why *rollover.Problem) {
 	g.chain = append(g.chain, old.issuers...)
 }
 
-func (g *gathered) show(path string, f File) {
-	if g.shown == nil {
-		g.shown = make(map[string]File)
-	}
-	g.shown[path] = f
-}
-
 // finish computes the leaves.
-func (g *gathered) finish() *Lineage {
+func (g *gathered) finish(w *Watcher) *Lineage {
 	isLeaf := make(map[string]bool)
-	leaves := dane.LikelyLeaves
-	if g.watcher.cfg.Issuers {
-		leaves = dane.Leaves
-	}
-	for _, leaf := range leaves(g.certs, g.chain) {
+	for _, leaf := range g.found {
 		isLeaf[leaf.SHA256] = true
+		if leaf.IssuedBy != nil {
+			leaf.IssuedBy = w.intern(leaf.IssuedBy)
+		}
 		g.addLeaf(Leaf{
 			Material: leaf.Material(), Algorithm: dane.KeyAlgorithm(leaf.SPKI),
 			DNSNames: leaf.DNSNames, Files: g.holders[leaf.SHA256],
 		})
 	}
-	g.keepIssuers(isLeaf)
+	g.keepIssuers(w, isLeaf)
 	l := g.lineage
-	for path, f := range g.shown {
-		if f.Doubt {
-			for _, leaf := range l.leavesOf(path) {
-				leaf.Files = []string{path}
+	for _, f := range g.shown {
+		if f.Doubt != nil {
+			for _, leaf := range l.leavesOf(f.Path) {
+				leaf.Files = []string{f.Path}
 				g.addLeaf(leaf)
 			}
 		}
@@ -186,12 +202,12 @@ func (g *gathered) finish() *Lineage {
 	slices.SortFunc(g.leaves, compareLeaves)
 	return &Lineage{
 		ID: l.id, Name: lineageName(l.key), Dir: l.dir.path, Root: l.dir.root.path, Staged: l.dir.root.staged,
-		Files: g.shown, Leaves: slices.Clip(g.leaves), PrivateKey: g.privateKey,
+		Files: slices.Clip(g.shown), Leaves: slices.Clip(g.leaves), PrivateKey: g.privateKey,
 	}
 }
 
 // keepIssuers remembers the issuers of each file, which stand when it falls in doubt.
-func (g *gathered) keepIssuers(isLeaf map[string]bool) {
+func (g *gathered) keepIssuers(w *Watcher, isLeaf map[string]bool) {
 	n := 0
 	for i := range g.files {
 		f := &g.files[i]
@@ -200,7 +216,7 @@ func (g *gathered) keepIssuers(isLeaf map[string]bool) {
 		}
 		for _, c := range g.held[n] {
 			if !isLeaf[c.SHA256] && !c.Challenge {
-				f.issuers = append(f.issuers, g.watcher.share(c))
+				f.issuers = append(f.issuers, w.share(c))
 			}
 		}
 		f.issuers = slices.Clip(f.issuers)
@@ -254,18 +270,15 @@ func (w *Watcher) intern(c *dane.Certificate) *dane.Certificate {
 	if shared := w.issuers[c.SHA256].Value(); shared != nil {
 		return shared
 	}
-	if w.cfg.KeepDER {
-		c.KeepDER()
-	}
 	return c
 }
 
 func (w *Watcher) share(c *dane.Certificate) *dane.Certificate {
-	if shared := w.issuers[c.SHA256].Value(); shared != nil {
-		return shared
+	shared := w.intern(c)
+	if shared == c {
+		w.issuers[c.SHA256] = weak.Make(c)
 	}
-	w.issuers[c.SHA256] = weak.Make(c)
-	return c
+	return shared
 }
 
 func compareLeaves(a, b Leaf) int {
@@ -279,4 +292,6 @@ func equalLeaves(a, b []Leaf) bool {
 	})
 }
 
-func (f File) equal(o File) bool { return f.Doubt == o.Doubt && slices.Equal(f.Problems, o.Problems) }
+func (f File) equal(o File) bool {
+	return f.Path == o.Path && (f.Doubt == o.Doubt || f.Doubt != nil && o.Doubt != nil && *f.Doubt == *o.Doubt)
+}

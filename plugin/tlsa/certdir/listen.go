@@ -2,35 +2,107 @@ package certdir
 
 import (
 	"errors"
+	"hash/maphash"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // listen has what hear of every change to the paths, which are links on the way to it, or its target.
-func (w *Watcher) listen(what any, paths []string) {
+func (w *Watcher) listen(what any, hops []hop) {
 	if w.cfg.NoEvents {
 		return
 	}
-	for _, path := range paths {
-		if !slices.Contains(w.listeners[path], what) {
-			w.listeners[path] = append(w.listeners[path], what)
+	for _, h := range hops {
+		w.listeners.add(maphash.Comparable(w.seed, h), what)
+	}
+}
+
+func (w *Watcher) unlisten(what any, hops []hop) {
+	for _, h := range hops {
+		w.listeners.drop(maphash.Comparable(w.seed, h), what)
+	}
+}
+
+// listeners are who hears of a hop: *lineage, *dir and *root, by the hash of the hop. Two hops of one hash do no harm: an
+// event is a hint.
+type listeners map[uint64]any // one of them, or several
+
+type several map[any]struct{}
+
+func (t listeners) add(at uint64, what any) {
+	switch have := t[at].(type) {
+	case several:
+		have[what] = struct{}{}
+	case nil:
+		t[at] = what
+	default:
+		if have != what {
+			t[at] = several{have: {}, what: {}}
 		}
 	}
 }
 
-func (w *Watcher) unlisten(what any, paths []string) {
-	for _, path := range paths {
-		left := slices.DeleteFunc(w.listeners[path], func(o any) bool { return o == what })
-		if len(left) == 0 {
-			delete(w.listeners, path)
-		} else {
-			w.listeners[path] = left
+func (t listeners) drop(at uint64, what any) {
+	have := t[at]
+	if all, ok := have.(several); ok {
+		if delete(all, what); len(all) > 0 {
+			return
 		}
+	} else if have != what {
+		return
 	}
+	delete(t, at)
+}
+
+// each calls hear with every listener at a hop.
+func (t listeners) each(at uint64, hear func(what any)) {
+	switch have := t[at].(type) {
+	case several:
+		for what := range have {
+			hear(what)
+		}
+	case nil:
+	default:
+		hear(have)
+	}
+}
+
+// heardMoved: directories through or into which links lead may be gone, with their watches, so whoever goes there looks
+// again. It asks every listener, so it comes once for all that was heard together.
+func (w *Watcher) heardMoved(now time.Time) {
+	if len(w.moved) == 0 {
+		return
+	}
+	for at := range w.listeners {
+		w.listeners.each(at, func(what any) {
+			if goesBelow(what, w.moved) {
+				w.touch(what, now)
+			}
+		})
+	}
+	w.moved = nil
+}
+
+// goesBelow tells whether the links of a listener lead through or into one of the directories, or below.
+func goesBelow(what any, dirs map[string]bool) bool {
+	below := func(h hop) bool {
+		at := h.dir
+		for ; !dirs[at] && at != "/"; at = filepath.Dir(at) {
+		}
+		return dirs[at]
+	}
+	switch what := what.(type) {
+	case *lineage:
+		return slices.ContainsFunc(what.files, func(f file) bool { return slices.ContainsFunc(f.hops, below) })
+	case *dir:
+		return slices.ContainsFunc(what.hops, below)
+	case *root:
+		return slices.ContainsFunc(what.hops, below)
+	}
+	return false
 }
 
 // heard maps the path of an event to what it may concern.
@@ -47,9 +119,7 @@ func (w *Watcher) heard(path string, now time.Time) {
 		w.heardIn(d, name, now)
 	}
 	for _, at := range append([]string{e.path}, e.aliases...) {
-		for _, what := range w.listeners[join(at, name)] {
-			w.touch(what, now)
-		}
+		w.listeners.each(maphash.Comparable(w.seed, hop{at, name}), func(what any) { w.touch(what, now) })
 		for _, g := range w.globs[at] {
 			w.heardGlob(g, name, now)
 		}
@@ -64,14 +134,10 @@ func (w *Watcher) heardSelf(e *watch, now time.Time) {
 	if len(e.dirs) > 0 || e.file {
 		return
 	}
-	// It is where links lead. Its own watch may be gone now, so whoever goes through it looks again.
-	for path, all := range w.listeners {
-		if strings.HasPrefix(path, e.path+"/") {
-			for _, what := range all {
-				w.touch(what, now)
-			}
-		}
+	if w.moved == nil {
+		w.moved = make(map[string]bool)
 	}
+	w.moved[e.path] = true // it is where links lead
 }
 
 // heardIn: something happened to a name of a walked directory.
@@ -86,7 +152,7 @@ func (w *Watcher) heardIn(d *dir, name string, now time.Time) {
 		return
 	}
 	label := readName(d.base(), name)
-	if l := d.lineages[label.key]; l != nil && l.file(name) != nil {
+	if l := d.lineages.of(label.key); l != nil && l.file(name) != nil {
 		w.touch(l, now)
 		return
 	}
@@ -98,9 +164,7 @@ func (w *Watcher) heardIn(d *dir, name string, now time.Time) {
 	case skipFile(name) || label.role == roleRequest && !d.root.staged:
 	case err != nil && !errors.Is(err, unix.ENOENT), err == nil && !st.isDir():
 		l := w.lineage(d, label.key)
-		if !slices.Contains(l.news, name) {
-			l.news = append(l.news, name)
-		}
+		l.hear(name)
 		w.touch(l, now)
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"hash/maphash"
 	"slices"
 	"time"
-
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
 const (
@@ -23,27 +21,24 @@ func (s *scan) settle(l *lineage, list []status) {
 			l.dir.root.own(list[i].uid)
 		}
 	}
-	unchanged := !l.shadow && slices.EqualFunc(l.files, list, func(f file, st status) bool { return f.status.same(st) })
+	unchanged := !l.shadow && slices.EqualFunc(l.files, list, func(f file, st status) bool { return f.is(&st, s.w.seed) })
 	switch {
 	case unchanged:
 	case s.atOnce:
 		s.w.marks.drop(l)
 		s.take(l, list)
 	case s.w.marks.of[l] == nil || s.w.marks.of[l].first.IsZero():
-		l.hear(list)
+		l.hearAll(list)
 		m := s.w.marks.touch(l, s.now)
 		m.seen, m.silent = s.digest(list), s.judges && !l.dir.root.remote
 	default:
-		l.hear(list)
+		l.hearAll(list)
 	}
 }
 
-// hear keeps the names that the look to come has to see.
-func (l *lineage) hear(list []status) {
+func (l *lineage) hearAll(list []status) {
 	for i := range list {
-		if name := list[i].name(); l.file(name) == nil && !slices.Contains(l.news, name) {
-			l.news = append(l.news, name)
-		}
+		l.hear(list[i].name())
 	}
 }
 
@@ -53,14 +48,14 @@ func (s *scan) look(m *mark, l *lineage) {
 	t := s.enter(l.dir)
 	switch {
 	case t.err != nil && !isMissing(t.err):
-		s.shadow(l, []rollover.Problem{*unreadable(l.dir.path, t.err)})
+		s.shadow(l, unreadable(l.dir.path, t.err))
 		return
 	case t.open != "":
-		s.shadow(l, []rollover.Problem{*writableDirectory(t.open)})
+		s.shadow(l, writableDirectory(t.open))
 		return
 	}
 	var list []status
-	for _, name := range l.news {
+	for _, name := range l.news() {
 		st := s.status(l.dir, name, readName(l.dir.base(), name))
 		switch {
 		case st.gone || l.file(name) != nil:
@@ -89,31 +84,32 @@ func (s *scan) look(m *mark, l *lineage) {
 
 // take reads the files of a lineage and hands out what they hold.
 func (s *scan) take(l *lineage, list []status) {
-	if slices.ContainsFunc(list, func(st status) bool { return st.gone }) {
+	shrinks := slices.ContainsFunc(list, func(st status) bool { return st.gone })
+	if shrinks {
 		if why := s.whyGone(l.dir); why != nil {
-			s.shadow(l, []rollover.Problem{*why})
+			s.shadow(l, why)
 			return
 		}
 	}
 	s.notice(l.dir.root, list)
-	g := gathered{lineage: l, watcher: s.w, now: s.now, holders: make(map[string][]string)}
-	for i := range list {
-		if st := list[i]; !st.gone {
-			g.add(st)
-		}
+	if s.line != nil && !shrinks { // else its directory may be left empty, which is to be seen when it is left
+		s.line.read(l, list)
+		return
 	}
+	s.adopt(l, list, s.w.gather(l, s.now, list, &s.w.reader))
+}
+
+// adopt makes known what was read.
+func (s *scan) adopt(l *lineage, list []status, g *gathered) {
 	for i := range l.files {
 		s.w.unlisten(l, l.files[i].hops)
 	}
-	if !g.short {
-		l.short = time.Time{}
-	}
-	next := g.finish()
-	l.files, l.news, l.shadow = g.files, nil, false
+	next := g.finish(s.w)
+	l.files, l.shadow = g.files, false
 	for i := range l.files {
 		s.w.listen(l, l.files[i].hops)
 	}
-	s.retry(l, s.digest(list), g.doubt)
+	s.retry(l, list, g)
 	switch {
 	case len(next.Files) > 0:
 		s.show(l, next)
@@ -127,16 +123,18 @@ func (s *scan) take(l *lineage, list []status) {
 }
 
 // retry asks for another look at a lineage with files in doubt, at longer and longer intervals and without end.
-func (s *scan) retry(l *lineage, seen uint64, doubt bool) {
-	if l.backoff = min(2*l.backoff, lastRetry); l.backoff == 0 || seen != l.seen {
-		l.backoff = firstRetry
+func (s *scan) retry(l *lineage, list []status, g *gathered) {
+	before := l.unrest
+	l.unrest = nil
+	if !g.doubt {
+		return
 	}
-	l.seen = seen
-	if doubt {
-		s.w.marks.again(l, s.now.Add(l.backoff), seen)
-	} else {
-		l.backoff = 0
+	now := &unrest{seen: s.digest(list), backoff: firstRetry, short: g.short}
+	if before != nil && before.backoff > 0 && now.seen == before.seen {
+		now.backoff = min(2*before.backoff, lastRetry)
 	}
+	l.unrest = now
+	s.w.marks.again(l, s.now.Add(now.backoff), now.seen)
 }
 
 // digest sums up what a lineage's files are without reading them; never zero.

@@ -33,7 +33,13 @@ type reader struct {
 	fstat func(fd int) (info, error)
 	lstat func(path string) (info, error)
 
-	buf []byte
+	buf  []byte
+	pool dane.Pool
+}
+
+// twin reads the same disk for another goroutine.
+func (r *reader) twin() *reader {
+	return &reader{open: r.open, read: r.read, fstat: r.fstat, lstat: r.lstat}
 }
 
 // content parses a regular file that was seen as st at real, a path without links. shown is its name for people.
@@ -49,7 +55,7 @@ func (r *reader) content(shown, real string, st info) (*dane.Content, *rollover.
 	case err != nil:
 		return nil, unreadable(real, err)
 	}
-	c, err := dane.Parse(r.buf[:n])
+	c, err := r.pool.Parse(r.buf[:n])
 	if errors.Is(err, dane.ErrNothing) && bytes.Contains(r.buf[:n], []byte("-----BEGIN ")) {
 		return &dane.Content{}, nil // whole PEM of another kind: parameters, a CRL (W17)
 	}

@@ -21,17 +21,36 @@ const (
 	rested = 3 * time.Second
 )
 
+// A visit is what a whole visit of a directory gathers for its receipt.
+type visit struct {
+	info
+	around []*place // the directories of links and of what they lead to, but not itself
+	receipt
+}
+
 // A receipt is what a whole visit of a directory found, where it found nothing to tell of.
 type receipt struct {
-	info           // of the directory
+	print   uint64 // of the directory
 	above   string // the directory it was found in, without links
-	entries int    // the names in it
-	files   int    // those of them that were looked at
-	owners  []uint32
+	entries int32  // the names in it
+	files   int32  // those of them that were looked at
+	owner   uint32 // of all those files
 	subs    []*dir // in their order, which decides what problems are told first
 	note    *rollover.Problem
-	around  []*place // the directories of links and of what they lead to
+	around  []passed
 	watches []*watch
+}
+
+// passed is a directory that links lead through or into.
+type passed struct {
+	real  string
+	print uint64
+}
+
+// print sums up what a directory or file is.
+func (s *scan) print(i info) uint64 {
+	st := status{info: i}
+	return st.print(s.w.seed)
 }
 
 // lighten decides whether a sweep is light.
@@ -48,22 +67,22 @@ func (s *scan) lighten() {
 }
 
 // pass notes a directory that links of the directory that is visited lead through or into.
-func (r *receipt) pass(p *place, e *watch) {
-	if r == nil || slices.ContainsFunc(r.around, func(o *place) bool { return o.real == p.real }) {
+func (r *visit) pass(p *place, e *watch) {
+	if r == nil || p.inode == r.inode || slices.ContainsFunc(r.around, func(o *place) bool { return o.real == p.real }) {
 		return
 	}
 	r.around = append(r.around, p)
 	r.watched(e)
 }
 
-func (r *receipt) watched(e *watch) {
+func (r *visit) watched(e *watch) {
 	if r != nil && e != nil && !slices.Contains(r.watches, e) {
 		r.watches = append(r.watches, e)
 	}
 }
 
 // issue keeps the receipt of a whole visit, or none if there is anything odd about the directory or its files.
-func (s *scan) issue(d *dir, r *receipt, list []status) {
+func (s *scan) issue(d *dir, r *visit, list []status) {
 	if d.root.survey == nil || d.only != nil || d.root.remote || d.root.survey.remote || !s.isAtRest(d, r) {
 		return
 	}
@@ -72,8 +91,8 @@ func (s *scan) issue(d *dir, r *receipt, list []status) {
 		if st.bad != nil || st.gone || st.lost || st.dev != d.id.dev || s.isMount(st.real) {
 			return
 		}
-		if !slices.Contains(r.owners, st.uid) {
-			r.owners = append(r.owners, st.uid)
+		if st.uid != list[0].uid { // of several, the survey has to hear in their order
+			return
 		}
 	}
 	for _, sub := range d.subs {
@@ -81,16 +100,24 @@ func (s *scan) issue(d *dir, r *receipt, list []status) {
 			return
 		}
 	}
-	r.files = len(list)
-	if d.parent != nil {
-		r.above = d.parent.real
+	if len(list) > 0 {
+		r.owner = list[0].uid
 	}
-	r.subs, r.around, r.owners, r.watches = slices.Clip(r.subs), slices.Clip(r.around), slices.Clip(r.owners), slices.Clip(r.watches)
-	d.receipt = r
+	out := &receipt{
+		print: s.print(r.info), entries: r.entries, files: int32(len(list)), owner: r.owner, note: r.note,
+		subs: slices.Clip(r.subs), around: make([]passed, len(r.around)), watches: slices.Clip(r.watches),
+	}
+	for i, p := range r.around {
+		out.around[i] = passed{p.real, s.print(p.info)}
+	}
+	if d.parent != nil {
+		out.above = d.parent.real
+	}
+	d.receipt = out
 }
 
 // isAtRest tells whether whatever happens to a directory from now on will show in its times, and nothing is going on there.
-func (s *scan) isAtRest(d *dir, r *receipt) bool {
+func (s *scan) isAtRest(d *dir, r *visit) bool {
 	before := s.now.Add(-s.w.rested).UnixNano()
 	old := func(i info) bool { return i.mtime < before && i.ctime < before }
 	if !old(r.info) || r.nameless {
@@ -101,8 +128,8 @@ func (s *scan) isAtRest(d *dir, r *receipt) bool {
 			return false
 		}
 	}
-	for _, l := range d.lineages {
-		if l.shadow || l.news != nil || !l.short.IsZero() || s.w.marks.of[l] != nil {
+	for l := range d.lineages.all {
+		if l.shadow || l.news() != nil || !l.short().IsZero() || s.w.marks.of[l] != nil {
 			return false
 		}
 	}
@@ -118,14 +145,14 @@ func (s *scan) accept(d *dir) bool {
 	for _, e := range r.watches {
 		e.epoch = s.epoch
 	}
-	for _, uid := range r.owners {
-		d.root.own(uid)
+	if r.files > 0 {
+		d.root.own(r.owner)
 	}
 	if r.note != nil {
 		d.root.note(r.note)
 	}
-	d.root.survey.entries += r.entries
-	s.files += r.files
+	d.root.survey.entries += int(r.entries)
+	s.files += int(r.files)
 	return true
 }
 
@@ -140,11 +167,11 @@ func (s *scan) holds(d *dir, r *receipt) bool {
 		}
 	}
 	for _, p := range r.around {
-		if now, err := s.w.disk.lstat(p.real); err != nil || now != p.info {
+		if now, err := s.w.disk.lstat(p.real); err != nil || s.print(now) != p.print {
 			return false
 		}
 	}
-	for _, l := range d.lineages {
+	for l := range d.lineages.all {
 		if l.shadow || s.w.marks.of[l] != nil || (d.turn+s.w.sweeps)%s.every == 0 && !s.areStill(l) {
 			return false
 		}
@@ -155,10 +182,10 @@ func (s *scan) holds(d *dir, r *receipt) bool {
 func (s *scan) isStill(d *dir, r *receipt) bool {
 	if d.parent == nil || len(d.hops) > 0 {
 		t := s.enter(d)
-		return t.err == nil && s.bar(d, t) == nil && t.info == r.info
+		return t.err == nil && s.bar(d, t) == nil && s.print(t.info) == r.print
 	}
 	now, err := s.w.disk.lstat(d.real)
-	return err == nil && now == r.info && r.above == d.parent.real
+	return err == nil && s.print(now) == r.print && r.above == d.parent.real
 }
 
 // areStill looks at the files of a lineage by the paths to which their links led. Those of private keys do not matter.
@@ -168,7 +195,8 @@ func (s *scan) areStill(l *lineage) bool {
 		if f.role == roleKey {
 			continue
 		}
-		if now, err := s.w.disk.lstat(f.real); err != nil || now != f.info {
+		now, err := s.w.disk.lstat(f.real(l.dir))
+		if err != nil || s.print(now) != f.print {
 			return false
 		}
 	}

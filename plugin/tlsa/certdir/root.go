@@ -21,16 +21,17 @@ type root struct {
 	clean  string
 	staged bool
 	inner  []*root // other roots that may lie inside this one: theirs is theirs
+	near   bool    // others may hold the same files
 	tops   map[string]*dir
 	sweeps uint64
 	dirs   uint64 // counts those that were made
 	mixed  bool
-	owner  uint32   // whose files the last survey found
-	owned  bool     // it found some
-	last   *Root    // as handed out last
-	remote bool     // it, or what links in it lead to, lies on a file system without events
-	hops   []string // what the path leads through, listened to
-	survey *survey  // of the sweep that is on; nil outside
+	owner  uint32  // whose files the last survey found
+	owned  bool    // it found some
+	last   *Root   // as handed out last
+	remote bool    // it, or what links in it lead to, lies on a file system without events
+	hops   []hop   // what the path leads through, listened to
+	survey *survey // of the sweep that is on; nil outside
 }
 
 func (r *root) isGlob() bool {
@@ -106,8 +107,15 @@ func (s *scan) sweepRoot(r *root) {
 	s.w.unlisten(r, r.hops)
 	r.hops = nil
 	found := s.expand(r)
+	if s.atOnce {
+		s.line = &line{s: s}
+	}
 	for _, d := range found {
 		s.walk(d)
+	}
+	if s.line != nil {
+		s.line.end()
+		s.line = nil
 	}
 	s.dropTops(r, found)
 	s.atOnce = atOnce
@@ -176,7 +184,7 @@ func (s *scan) dropTops(r *root, found []*dir) {
 		switch {
 		case d.epoch == s.epoch:
 		case len(found) == 0, !r.survey.complete && !s.isGone(d.path):
-			s.shadowAll(d, []rollover.Problem{*why})
+			s.shadowAll(d, why)
 		default:
 			s.vanish(d)
 			if d.empty() {

@@ -110,6 +110,7 @@ func (r *runner) listen() {
 	for path := range paths {
 		r.w.heard(path, now)
 	}
+	r.w.heardMoved(now)
 }
 
 // due does what is due now: a sweep, or a batch of marks.

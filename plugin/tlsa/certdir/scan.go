@@ -39,7 +39,7 @@ func (s *scan) walk(d *dir) {
 	if d.isCircle() {
 		return
 	}
-	r := &receipt{info: t.info, note: groupWritable(d, t.info)}
+	r := &visit{info: t.info, receipt: receipt{note: groupWritable(d, t.info)}}
 	s.receipt = r
 	r.watched(s.watchDir(d))
 	tooDeep := s.tooDeep
@@ -48,7 +48,7 @@ func (s *scan) walk(d *dir) {
 		return
 	}
 	s.group(d, list)
-	for _, l := range d.lineages {
+	for l := range d.lineages.all {
 		if l.epoch != s.epoch {
 			s.settle(l, s.known(l, nil))
 		}
@@ -103,12 +103,14 @@ func (s *scan) enter(d *dir) target {
 		t.err = unix.ENOTDIR
 	}
 	s.w.unlisten(d, d.hops)
-	d.hops = t.hops
+	d.hops = slices.Clip(t.hops)
 	s.w.listen(d, d.hops)
 	if t.err != nil {
 		return t
 	}
-	d.real, d.id = t.real, t.inode
+	if d.real, d.id = t.real, t.inode; d.real == d.path {
+		d.real, t.real = d.path, d.path
+	}
 	s.watchDir(d)
 	s.onVolume(d.root, d.real, d.id.dev)
 	if p := s.remember(t.real, t.info); p.open {
@@ -157,7 +159,7 @@ func (s *scan) list(d *dir) (list []status, ok bool) {
 		s.shadowTree(d, unreadable(d.real, err))
 		return nil, false
 	}
-	s.receipt.entries = len(entries)
+	s.receipt.entries = int32(len(entries))
 	if v := d.root.survey; v != nil {
 		if v.entries += len(entries); v.entries > s.w.maxEntries {
 			d.root.fail(problem(TooManyEntries, "%s holds more than %d names: the rest is not read: watch a smaller directory", show(d.root.path), s.w.maxEntries))
@@ -187,7 +189,7 @@ func (s *scan) addName(d *dir, name string, kind fs.FileMode, list []status) []s
 		return list
 	}
 	label := readName(d.base(), name)
-	l := d.lineages[label.key]
+	l := d.lineages.of(label.key)
 	known := l != nil && l.file(name) != nil
 	if kind.IsDir() && !known {
 		if !skipAsDir && d.only == nil {
@@ -262,8 +264,8 @@ func (s *scan) known(l *lineage, list []status) []status {
 	var more []status
 	for i := range l.files {
 		f := &l.files[i]
-		if _, listed := slices.BinarySearchFunc(list, f.path, byPath); !listed {
-			more = append(more, s.status(l.dir, f.name(), f.label))
+		if _, listed := slices.BinarySearchFunc(list, f.name, byName); !listed {
+			more = append(more, s.status(l.dir, f.name, label{l.key, f.role, f.sure}))
 		}
 	}
 	if more == nil {
@@ -272,4 +274,4 @@ func (s *scan) known(l *lineage, list []status) []status {
 	return slices.SortedFunc(slices.Values(slices.Concat(list, more)), func(a, b status) int { return cmp.Compare(a.path, b.path) })
 }
 
-func byPath(st status, path string) int { return cmp.Compare(st.path, path) }
+func byName(st status, name string) int { return cmp.Compare(st.name(), name) }

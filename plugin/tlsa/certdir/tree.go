@@ -2,6 +2,7 @@ package certdir
 
 import (
 	"errors"
+	"hash/maphash"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,8 +25,8 @@ type dir struct {
 	// only are the names of configured files; nil where the whole directory is watched.
 	only     map[string]bool
 	subs     map[string]*dir
-	lineages map[string]*lineage
-	hops     []string  // the links that lead to it, listened to
+	lineages family
+	hops     []hop     // the links that lead to it, listened to
 	found    uint64    // the scan in which its root's path last led to it
 	epoch    uint64    // of the scan that visited it last
 	ready    time.Time // before then it is not scanned again outside of a sweep
@@ -39,22 +40,58 @@ type lineage struct {
 	dir   *dir
 	key   string
 	id    string
-	files []file   // by name
-	news  []string // names that were heard of and are not among files
+	files []file   // sorted by name
 	shown *Lineage // as handed out last; nil before
 	// shadow: the directory cannot be read, so every file is in doubt.
-	shadow  bool
+	shadow bool
+	unrest *unrest // nil while all is well
+	epoch  uint64  // of the scan that saw it last
+}
+
+// unrest is what is known of a lineage that is in doubt or about to change.
+type unrest struct {
+	news    []string      // names that were heard of and are not among files
 	seen    uint64        // the digest of its files at the last look
 	backoff time.Duration // until the next try if a file is in doubt
 	short   time.Time     // since when a file lacks the issuers it had; zero if none does
-	epoch   uint64        // of the scan that saw it last
 }
 
-// A file is what the last look found.
+// news are the names that were heard of and are not among its files.
+func (l *lineage) news() []string {
+	if l.unrest == nil {
+		return nil
+	}
+	return l.unrest.news
+}
+
+// hear keeps a name that the look to come has to see.
+func (l *lineage) hear(name string) {
+	if l.file(name) != nil || slices.Contains(l.news(), name) {
+		return
+	}
+	if l.unrest == nil {
+		l.unrest = &unrest{}
+	}
+	l.unrest.news = append(l.unrest.news, name)
+}
+
+// short is since when a file lacks the issuers it had; zero if none does.
+func (l *lineage) short() time.Time {
+	if l.unrest == nil {
+		return time.Time{}
+	}
+	return l.unrest.short
+}
+
+// A file is what there is to remember of the last look. There may be a million.
 type file struct {
-	status
-	ignored bool                // neither sure to be a certificate nor ever one
+	name    string
+	print   uint64              // of its status
+	hops    []hop               // as in its status
 	issuers []*dane.Certificate // those of its certificates that are no leaves, shared with all who hold them
+	role    role
+	sure    bool
+	ignored bool // neither sure to be a certificate nor ever one
 }
 
 // A status is what a file is without reading it.
@@ -62,18 +99,35 @@ type status struct {
 	path string
 	info
 	label
-	hops []string
+	hops []hop
 	real string            // the path to open
 	bad  *rollover.Problem // why it cannot be read
 	gone bool              // there is no such name
 	lost bool              // its mount is detached
 }
 
-func (s status) name() string { return s.path[strings.LastIndexByte(s.path, '/')+1:] }
+func (s *status) name() string { return s.path[strings.LastIndexByte(s.path, '/')+1:] }
 
-// same tells whether nothing happened to a file: its path leads where it led, to what was there.
-func (s status) same(o status) bool {
-	return s.path == o.path && s.info == o.info && s.gone == o.gone && slices.Equal(s.hops, o.hops) && reasonOf(s.bad) == reasonOf(o.bad)
+// print sums up what a file is and why it cannot be read, but not what leads to it.
+func (s *status) print(seed maphash.Seed) uint64 {
+	return maphash.Comparable(seed, struct {
+		info
+		bad  rollover.Reason
+		gone bool
+	}{s.info, reasonOf(s.bad), s.gone})
+}
+
+// is tells whether nothing happened to a file: its path leads where it led, to what was there.
+func (f *file) is(st *status, seed maphash.Seed) bool {
+	return f.name == st.name() && slices.Equal(f.hops, st.hops) && f.print == st.print(seed)
+}
+
+// real is the path that a sound file was read from.
+func (f *file) real(d *dir) string {
+	if len(f.hops) == 0 {
+		return join(d.real, f.name)
+	}
+	return f.hops[len(f.hops)-1].path()
 }
 
 func reasonOf(p *rollover.Problem) rollover.Reason {
@@ -91,11 +145,8 @@ func (s *scan) status(d *dir, name string, l label) status {
 func (s *scan) statusOf(d *dir, name string, l label, t target) status {
 	s.files++
 	st := status{path: join(d.path, name), info: t.info, label: l, real: t.real, hops: t.hops}
-	if own := join(d.real, name); len(st.hops) > 0 && st.hops[0] == own {
-		st.hops = slices.Clip(st.hops[1:]) // its directory tells of it
-	}
-	if len(st.hops) == 0 {
-		st.hops = nil
+	if own := (hop{d.real, name}); len(st.hops) > 0 && st.hops[0] == own {
+		st.hops = st.hops[1:] // its directory tells of it
 	}
 	switch {
 	case t.err != nil && isMissing(t.err) && len(st.hops) == 0:
@@ -103,7 +154,7 @@ func (s *scan) statusOf(d *dir, name string, l label, t target) status {
 	case t.err != nil:
 		at := join(d.real, name)
 		if len(st.hops) > 0 && !errors.Is(t.err, unix.ENOENT) && !errors.Is(t.err, unix.ELOOP) {
-			at = st.hops[len(st.hops)-1]
+			at = st.hops[len(st.hops)-1].path()
 		}
 		st.bad = unreadable(at, t.err)
 	case t.open != "":
@@ -142,48 +193,52 @@ func (d *dir) sub(name string) *dir {
 		d.subs = make(map[string]*dir)
 	}
 	sub := newDir(d.root, d, join(d.path, name))
-	d.subs[name] = sub
+	d.subs[tail(sub.path, name)] = sub
 	return sub
 }
 
 // empty tells whether nothing is known in a directory any more.
-func (d *dir) empty() bool { return len(d.lineages) == 0 && len(d.subs) == 0 }
+func (d *dir) empty() bool { return d.lineages.empty() && len(d.subs) == 0 }
 
 // base is the name by which a directory names its role set.
 func (d *dir) base() string { return filepath.Base(d.path) }
 
 // lineage finds or makes the lineage of a key.
 func (w *Watcher) lineage(d *dir, key string) *lineage {
-	if l := d.lineages[key]; l != nil {
+	if l := d.lineages.of(key); l != nil {
 		return l
 	}
-	l := &lineage{dir: d, key: key, id: join(d.path, key)}
-	if w.byID[l.id] != nil {
-		l.id += " in " + d.root.path // two roots over one file
+	l := &lineage{dir: d, id: join(d.path, key)}
+	l.key = tail(l.id, key)
+	if d.root.near {
+		if w.byID[l.id] != nil {
+			l.id += " in " + d.root.path // two roots over one file
+		}
+		w.byID[l.id] = l
 	}
-	if d.lineages == nil {
-		d.lineages = make(map[string]*lineage)
-	}
-	d.lineages[key], w.byID[l.id] = l, l
+	d.lineages.add(l)
 	return l
 }
 
 // forget drops a lineage of which nothing is left.
 func (w *Watcher) forget(l *lineage) {
-	for _, f := range l.files {
-		w.unlisten(l, f.hops)
+	for i := range l.files {
+		w.unlisten(l, l.files[i].hops)
 	}
 	w.marks.drop(l)
-	delete(l.dir.lineages, l.key)
+	l.dir.lineages.drop(l)
 	if w.byID[l.id] == l {
 		delete(w.byID, l.id)
 	}
 }
 
 func (l *lineage) file(name string) *file {
-	i, ok := slices.BinarySearchFunc(l.files, name, func(f file, name string) int { return strings.Compare(f.name(), name) })
+	i, ok := slices.BinarySearchFunc(l.files, name, func(f file, name string) int { return strings.Compare(f.name, name) })
 	if !ok {
 		return nil
 	}
 	return &l.files[i]
 }
+
+// tail gives the end of path that reads as name: of equal strings the tree keeps one.
+func tail(path, name string) string { return path[len(path)-len(name):] }

@@ -24,10 +24,11 @@ type Watcher struct {
 	lostGap    time.Duration // the least time between sweeps that lost events ask for
 
 	roots   []*root
-	byID    map[string]*lineage
+	byID    map[string]*lineage                       // those of roots that others are near
 	issuers map[string]weak.Pointer[dane.Certificate] // by SHA-256: few issuers stand in many files
 	epoch   uint64                                    // counts scans
 	seed    maphash.Seed
+	names   names
 	marks   marks
 
 	unannounced int // what Figures.Unannounced is to be
@@ -36,13 +37,15 @@ type Watcher struct {
 	sweeps uint64
 	files  int
 	many   int
+	few    int // with fewer lineages in the line there are no helpers
 	rested time.Duration
 	mounts map[string]bool
 
 	// What events are mapped by.
 	watches   *watches
-	listeners map[string][]any // by path without links: *lineage, *dir, *root
+	listeners listeners
 	globs     map[string][]glob
+	moved     map[string]bool // directories of links that were changed themselves, until all is heard
 }
 
 // New makes a Watcher. It does no I/O and starts nothing.
@@ -56,13 +59,15 @@ func New(cfg Config) *Watcher {
 		linkBuf:    make([]byte, unix.PathMax),
 		maxEntries: maxEntries,
 		many:       manyFiles,
+		few:        aheadFew,
 		rested:     rested,
 		byID:       make(map[string]*lineage),
 		issuers:    make(map[string]weak.Pointer[dane.Certificate]),
 		marks:      marks{quiet: cfg.Quiet, most: cfg.MaxQuiet, of: make(map[any]*mark)},
 		seed:       maphash.MakeSeed(),
+		names:      make(names),
 		watches:    newWatches(nil),
-		listeners:  make(map[string][]any),
+		listeners:  make(listeners),
 		globs:      make(map[string][]glob),
 	}
 	known := make(map[string]bool)
@@ -81,6 +86,7 @@ func New(cfg Config) *Watcher {
 			if o != r && o.mayLieIn(r) {
 				r.inner = append(r.inner, o)
 			}
+			r.near = r.near || o != r && (o.mayLieIn(r) || filepath.Dir(o.clean) == filepath.Dir(r.clean))
 		}
 	}
 	return w
@@ -109,8 +115,9 @@ type scan struct {
 	light  bool   // directories that are as they were are not read
 	every  uint64 // files in them are looked at in one sweep of so many
 
-	receipt *receipt // of the directory that is visited; nil outside
-	tooDeep int      // counts directories that were not read
+	receipt *visit // of the directory that is visited; nil outside
+	line    *line  // of what is read ahead; nil where files are read one after another
+	tooDeep int    // counts directories that were not read
 
 	places map[string]*place
 	mounts map[string]bool // nil until asked for
@@ -170,4 +177,21 @@ func cutGlob(path string) (fixed, pattern string) {
 	}
 	slash := strings.LastIndexByte(path[:at], '/')
 	return path[:slash+1], path[slash+1:]
+}
+
+// names keep one copy of names that stand in many places: a tree of certbot has few.
+type names map[string]string
+
+const mostNames = 1024
+
+func (n names) intern(name string) string {
+	if known, ok := n[name]; ok {
+		return known
+	}
+	name = strings.Clone(name)
+	if len(n) >= mostNames {
+		clear(n)
+	}
+	n[name] = name
+	return name
 }

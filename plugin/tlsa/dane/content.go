@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -34,11 +35,18 @@ const maxBlocks = 256
 //
 // Errors: ErrEmpty, ErrTruncated, ErrNothing, ErrTooManyBlocks, and ErrMalformed or ErrTooLarge wrapped with the number of
 // the block, counted from one.
-func Parse(data []byte) (*Content, error) {
+func Parse(data []byte) (*Content, error) { return new(Pool).Parse(data) }
+
+// A Pool spares work where the same certificates stand in many files, as issuers do: those that were parsed last it gives
+// again. The zero Pool is empty. It is not safe for concurrent use.
+type Pool struct{ last [16]*Certificate }
+
+// Parse is the function Parse, but that Contents share Certificates with the same octets.
+func (p *Pool) Parse(data []byte) (*Content, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, ErrEmpty
 	}
-	c := &Content{}
+	c := filling{&Content{}, p}
 	read := c.readPEM
 	element := cryptobyte.String(data)
 	switch whole := element.SkipASN1(asn1.SEQUENCE); {
@@ -56,10 +64,33 @@ func Parse(data []byte) (*Content, error) {
 	if len(c.Certificates) == 0 && len(c.PublicKeys) == 0 && c.PrivateKeys == 0 {
 		return nil, ErrNothing
 	}
+	return c.Content, nil
+}
+
+// certificate is ParseCertificate for what may be there already.
+func (p *Pool) certificate(der []byte) (*Certificate, error) {
+	at := len(p.last) - 1 // what was not met for longest makes room
+	var c *Certificate
+	if i := slices.IndexFunc(p.last[:], func(c *Certificate) bool { return c != nil && bytes.Equal(c.raw, der) }); i >= 0 {
+		at, c = i, p.last[i]
+	} else {
+		var err error
+		if c, err = ParseCertificate(der); err != nil {
+			return nil, err
+		}
+	}
+	copy(p.last[1:at+1], p.last[:at])
+	p.last[0] = c
 	return c, nil
 }
 
-func (c *Content) readPEM(data []byte) error {
+// filling is a Content while it is read.
+type filling struct {
+	*Content
+	pool *Pool
+}
+
+func (c filling) readPEM(data []byte) error {
 	// A file system may show zeros where a crash or a copy left a hole.
 	if bytes.IndexByte(data, 0) >= 0 && bytes.Contains(data, []byte(begin)) {
 		return ErrTruncated
@@ -79,12 +110,12 @@ func (c *Content) readPEM(data []byte) error {
 	}
 }
 
-func (c *Content) addBlock(b block) error {
+func (c filling) addBlock(b block) error {
 	switch b.label {
 	case "CERTIFICATE", "X509 CERTIFICATE":
-		return decode(b, ParseCertificate, &c.Certificates)
+		return decode(b, c.pool.certificate, &c.Certificates)
 	case "TRUSTED CERTIFICATE":
-		return decode(b, parseTrusted, &c.Certificates)
+		return decode(b, c.pool.trusted, &c.Certificates)
 	case "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST":
 		return decode(b, parseRequest, &c.PublicKeys)
 	case "PUBLIC KEY":
@@ -114,9 +145,9 @@ func decode[T any](b block, parse func([]byte) (*T, error), list *[]*T) error {
 	return err
 }
 
-// parseTrusted reads OpenSSL's TRUSTED CERTIFICATE: a certificate, then what OpenSSL trusts it for. Only the certificate
+// trusted reads OpenSSL's TRUSTED CERTIFICATE: a certificate, then what OpenSSL trusts it for. Only the certificate
 // goes over the wire.
-func parseTrusted(der []byte) (*Certificate, error) {
+func (p *Pool) trusted(der []byte) (*Certificate, error) {
 	_, rest, ok := readSigned(der)
 	if !ok {
 		return nil, malformed("not a certificate")
@@ -125,5 +156,5 @@ func parseTrusted(der []byte) (*Certificate, error) {
 	if !rest.Empty() && (!rest.SkipASN1(asn1.SEQUENCE) || !rest.Empty()) {
 		return nil, malformed("trust settings after the certificate")
 	}
-	return ParseCertificate(certificate)
+	return p.certificate(certificate)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // readDER reads a file that is exactly one SEQUENCE.
-func (c *Content) readDER(data []byte) error {
+func (c filling) readDER(data []byte) error {
 	if isPrivate(data) {
 		c.PrivateKeys++
 		return nil
@@ -30,7 +30,7 @@ func (c *Content) readDER(data []byte) error {
 	if _, _, ok := readSigned(data); !ok {
 		return ErrNothing
 	}
-	certificate, err := ParseCertificate(data)
+	certificate, err := c.pool.certificate(data)
 	if err == nil {
 		c.Certificates = append(c.Certificates, certificate)
 	}

@@ -141,7 +141,8 @@ func (a *atlas) hides(o *owner, k rollover.Key, p rollover.Place) bool {
 	if l == nil {
 		return !p.Staged && (k.Frozen || a.lost[p.Lineage]) // what was staged goes when it has been installed
 	}
-	return l.Files[p.File].Doubt
+	f, _ := l.File(p.File)
+	return f.Doubt != nil
 }
 
 // leaving tells whether o is of a pattern and nothing has named it for long enough.

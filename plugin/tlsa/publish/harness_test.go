@@ -245,7 +245,7 @@ func (s *stage) put(root, name string, leaves ...certdir.Leaf) {
 func (s *stage) enter(root, name string, leaves ...certdir.Leaf) string {
 	id := root + "/" + name
 	file := id + "/fullchain.pem"
-	l := &certdir.Lineage{ID: id, Name: name, Dir: id, Root: root, Staged: root == "/next", Files: map[string]certdir.File{file: {}}}
+	l := &certdir.Lineage{ID: id, Name: name, Dir: id, Root: root, Staged: root == "/next", Files: []certdir.File{{Path: file}}}
 	for _, leaf := range leaves {
 		leaf.Files = []string{file}
 		leaf.Algorithm = dane.KeyAlgorithm(leaf.Material.Leaf.SPKI)

@@ -148,8 +148,8 @@ func (a *atlas) sitesOf(l *lineage, leaf certdir.Leaf) map[*site]struct{} {
 	add(a.byFrom[l.Name])
 	add(a.byFrom[l.Dir])
 	add(a.byFrom[l.ID])
-	for file := range l.Files {
-		add(a.byFrom[file])
+	for _, f := range l.Files {
+		add(a.byFrom[f.Path])
 	}
 	consider := func(s *site) {
 		if a.open(s, l) {
@@ -225,7 +225,9 @@ func (a *atlas) missed(lineages []string, found func(string) bool) []rollover.Pr
 func (a *atlas) problems(l *lineage) []rollover.Problem {
 	var ps []rollover.Problem
 	for _, f := range l.Files {
-		ps = append(ps, f.Problems...)
+		if f.Doubt != nil {
+			ps = append(ps, *f.Doubt)
+		}
 	}
 	taken := map[int]bool{}
 	for _, s := range l.sites {

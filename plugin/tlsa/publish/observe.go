@@ -102,14 +102,14 @@ func (a *atlas) file(o *owner, p rollover.Place) rollover.FileState {
 	if l == nil {
 		return a.absent(o, p)
 	}
-	f, ok := l.Files[p.File]
+	f, ok := l.File(p.File)
 	if !ok {
 		return a.absent(o, p)
 	}
 	delete(a.missing, p.File)
 	root := a.roots[l.Root]
 	state := rollover.FileState{
-		Doubt:    f.Doubt || root != nil && root.MixedOwners && len(o.from) == 0,
+		Doubt:    f.Doubt != nil || root != nil && root.MixedOwners && len(o.from) == 0,
 		Unmapped: len(o.from) > 0 && !o.takes(l),
 	}
 	for _, leaf := range l.Leaves {

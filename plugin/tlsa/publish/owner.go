@@ -187,7 +187,7 @@ func (o *owner) base() rollover.Timeline {
 
 // is tells whether from names the lineage: by its name, its directory, or one of its files.
 func (l *lineage) is(from string) bool {
-	_, file := l.Files[from]
+	_, file := l.File(from)
 	return from == l.Name || from == l.Dir || from == l.ID || file
 }
 

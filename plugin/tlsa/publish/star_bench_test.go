@@ -17,7 +17,7 @@ func BenchmarkHostOfAPattern(b *testing.B) {
 			lineage := func(i int) *certdir.Lineage {
 				id := fmt.Sprint("/certs/l", i)
 				return &certdir.Lineage{
-					ID: id, Name: id, Dir: id, Root: "/certs", Files: map[string]certdir.File{id: {}},
+					ID: id, Name: id, Dir: id, Root: "/certs", Files: []certdir.File{{Path: id}},
 					Leaves: []certdir.Leaf{{
 						Material: certificate(fmt.Sprint(i), "1"), DNSNames: []string{fmt.Sprintf("h%d.example.org", i)}, Files: []string{id},
 					}},

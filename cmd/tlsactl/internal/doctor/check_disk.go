@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,9 +111,9 @@ func (f *facts) checkAccess() (found []Finding) {
 			if info, err := os.Stat(l.Dir); err == nil && info.IsDir() {
 				look(l.Dir, toRead|toSearch)
 			}
-			for _, path := range slices.Sorted(maps.Keys(l.Files)) {
-				if slices.ContainsFunc(l.Leaves, func(leaf leaf) bool { return slices.Contains(leaf.Files, path) }) {
-					look(path, toRead)
+			for _, file := range l.Files {
+				if slices.ContainsFunc(l.Leaves, func(leaf leaf) bool { return slices.Contains(leaf.Files, file.Path) }) {
+					look(file.Path, toRead)
 				}
 			}
 		}

@@ -51,9 +51,9 @@ func (f *facts) checkTrees() (found []Finding) {
 			}
 		}
 		for _, l := range t.lineages {
-			for _, path := range slices.Sorted(maps.Keys(l.Files)) {
-				for _, p := range l.Files[path].Problems {
-					pass(path, p, false)
+			for _, file := range l.Files {
+				if file.Doubt != nil {
+					pass(file.Path, *file.Doubt, false)
 				}
 			}
 		}

@@ -157,9 +157,9 @@ func ecc(dir string) string {
 
 // lego: ID.json beside ID.crt and ID.issuer.crt.
 func lego(l *lineage) *client {
-	for path := range l.Files {
-		stem, crt := strings.CutSuffix(strings.TrimSuffix(path, ".issuer.crt"), ".crt")
-		if (crt || stem != path) && exists(stem+".json") && exists(stem+".issuer.crt") {
+	for _, f := range l.Files {
+		stem, crt := strings.CutSuffix(strings.TrimSuffix(f.Path, ".issuer.crt"), ".crt")
+		if (crt || stem != f.Path) && exists(stem+".json") && exists(stem+".issuer.crt") {
 			return &client{
 				name: "lego", lead: third, because: thirdBecause,
 				setUp: "renew with --reuse-key, or, to stage renewals, with --renew-hook '" + hook("lego") +

@@ -138,10 +138,8 @@ func homes(dirs []string) []string {
 
 // where is a path that stands for the lineage.
 func (l *lineage) where() string {
-	for path := range l.Files {
-		if len(l.Files) == 1 {
-			return path
-		}
+	if len(l.Files) == 1 {
+		return l.Files[0].Path
 	}
 	return l.Dir
 }
