@@ -91,7 +91,7 @@ func cpu(b *testing.B) time.Duration {
 func BenchmarkRenewalAmongLineages(b *testing.B) {
 	for _, n := range []int{1000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			dir := tree(b, n, "fullchain")
+			dir := tree(b, n, false, "fullchain")
 			p, key := newPKI(b), newKey(b)
 			w := New(Config{Certs: []string{dir + "/live"}, Rescan: time.Hour})
 			w.Sweep(context.Background())
@@ -99,6 +99,8 @@ func BenchmarkRenewalAmongLineages(b *testing.B) {
 			told := 0
 			r := runner{w: w, ctx: b.Context(), apply: func(c Changes) { told += len(c.Lineages) }}
 			defer r.disconnect()
+			r.connect()
+			w.watches.most = 0
 			r.sweep(false)
 			told = 0
 			var renewals, removals time.Duration

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -76,9 +77,13 @@ func (w *Watcher) heardMoved(now time.Time) {
 	if len(w.moved) == 0 {
 		return
 	}
+	least := unix.PathMax
+	for dir := range w.moved {
+		least = min(least, len(dir))
+	}
 	for at := range w.listeners {
 		w.listeners.each(at, func(what any) {
-			if goesBelow(what, w.moved) {
+			if goesBelow(what, w.moved, least) {
 				w.touch(what, now)
 			}
 		})
@@ -86,11 +91,12 @@ func (w *Watcher) heardMoved(now time.Time) {
 	w.moved = nil
 }
 
-// goesBelow tells whether the links of a listener lead through or into one of the directories, or below.
-func goesBelow(what any, dirs map[string]bool) bool {
+// goesBelow tells whether the links of a listener lead through or into one of the directories, or below. None of them has a
+// path shorter than least.
+func goesBelow(what any, dirs map[string]bool, least int) bool {
 	below := func(h hop) bool {
 		at := h.dir
-		for ; !dirs[at] && at != "/"; at = filepath.Dir(at) {
+		for ; !dirs[at] && len(at) > least; at = at[:max(1, strings.LastIndexByte(at, '/'))] {
 		}
 		return dirs[at]
 	}

@@ -35,6 +35,7 @@ type receipt struct {
 	entries int32  // the names in it
 	files   int32  // those of them that were looked at
 	owner   uint32 // of all those files
+	armed   bool   // there was a source, so that what can be watched is
 	subs    []*dir // in their order, which decides what problems are told first
 	note    *rollover.Problem
 	around  []passed
@@ -104,7 +105,7 @@ func (s *scan) issue(d *dir, r *visit, list []status) {
 		r.owner = list[0].uid
 	}
 	out := &receipt{
-		print: s.print(r.info), entries: r.entries, files: int32(len(list)), owner: r.owner, note: r.note,
+		print: s.print(r.info), entries: r.entries, files: int32(len(list)), owner: r.owner, note: r.note, armed: s.w.watches.src != nil,
 		subs: slices.Clip(r.subs), around: make([]passed, len(r.around)), watches: slices.Clip(r.watches),
 	}
 	for i, p := range r.around {
@@ -158,7 +159,7 @@ func (s *scan) accept(d *dir) bool {
 
 // holds tells whether a directory and what its links lead to are as they were.
 func (s *scan) holds(d *dir, r *receipt) bool {
-	if d.root.survey == nil || d.root.survey.remote || !s.isStill(d, r) {
+	if d.root.survey == nil || d.root.survey.remote || r.armed != (s.w.watches.src != nil) || !s.isStill(d, r) {
 		return false
 	}
 	for _, e := range r.watches {
