@@ -6,54 +6,66 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
 )
 
+// A census counts the lineages of a root from one complete sweep to the next.
+type census struct {
+	judged uint64              // the sweep
+	there  int                 // what was there then
+	gone   map[string]struct{} // those of them that are not there now, by ID
+}
+
+func (a *atlas) census(root string) *census {
+	c := a.counts[root]
+	if c == nil {
+		c = &census{gone: map[string]struct{}{}}
+		a.counts[root] = c
+	}
+	return c
+}
+
 // breaker marks what vanished together: a root that lost half of its lineages or more between two complete sweeps (rule 4).
 // An unmounted volume looks like that.
 func (a *atlas) breaker(roots []*certdir.Root) {
 	for _, r := range roots {
-		if !r.Complete || r.Sweeps == a.judged[r.Path] {
+		c := a.census(r.Path)
+		if !r.Complete || r.Sweeps == c.judged {
 			continue // it was not swept as a whole, or not anew
 		}
-		a.judged[r.Path] = r.Sweeps
-		now := map[string]struct{}{}
-		for id, l := range a.lineages {
+		first := c.judged == 0
+		before := c.there
+		c.judged, c.there = r.Sweeps, 0
+		for _, l := range a.lineages {
 			if l.Root == r.Path {
-				now[id] = struct{}{}
+				l.swept = true
+				c.there++
 			}
 		}
-		before, ok := a.swept[r.Path]
-		if !ok {
-			before = a.remembered(r.Path, now)
+		if first {
+			a.recall(r.Path, c.gone)
+			before = c.there + len(c.gone)
 		}
-		var gone []string
-		for id := range before {
-			if _, there := now[id]; !there {
-				gone = append(gone, id)
-			}
-		}
-		if 2*len(gone) >= len(before) {
-			for _, id := range gone {
+		if 2*len(c.gone) >= before {
+			for id := range c.gone {
 				a.lost[id] = true
 			}
 		}
-		a.swept[r.Path] = now
+		c.gone = map[string]struct{}{}
 	}
 	maps.DeleteFunc(a.lost, func(id string, _ bool) bool { return a.placed[id].empty() })
 }
 
-// remembered gives, at the first complete sweep of a root, what it holds and what the ledger says it held.
-func (a *atlas) remembered(root string, now map[string]struct{}) map[string]struct{} {
-	before := map[string]struct{}{}
-	for id := range now {
-		before[id] = struct{}{}
-	}
+// recall gives what the ledger says that a root held, and that is not there at its first complete sweep.
+func (a *atlas) recall(root string, gone map[string]struct{}) {
 	for _, s := range a.byHost {
 		for ; s != nil; s = s.beside {
 			for _, o := range s.owners {
-				o.recall(root, before)
+				o.recall(root, gone)
 			}
 		}
 	}
-	return before
+	maps.DeleteFunc(gone, func(id string, _ struct{}) bool {
+		l := a.lineages[id]
+		return l != nil && l.Root == root
+	})
 }
 
 // recall adds the lineages of the root in which an unretired key of o was seen.

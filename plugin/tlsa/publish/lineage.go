@@ -15,6 +15,7 @@ type lineage struct {
 	*certdir.Lineage
 	sites []*site
 	names *names // nil for most
+	swept bool   // it was there at the last complete sweep of its root
 }
 
 // names are those of a lineage that need a look where a pattern may take it.
@@ -42,13 +43,12 @@ type atlas struct {
 	roots    map[string]*certdir.Root
 	lineages map[string]*lineage
 	byName   map[string]few[*lineage]
-	placed   map[string]few[*owner]         // owners whose timeline knows a lineage that does not map to them, by its ID
-	missing  map[string]*absence            // files that timelines know and that are not there
-	round    int                            // counts sweeps, for missing
-	swept    map[string]map[string]struct{} // the lineages of a root at its last complete sweep
-	judged   map[string]uint64              // the sweep that swept belongs to
-	lost     map[string]bool                // lineages that vanished together with half of their root
-	remapped map[string]struct{}            // lineages with a bare key whose owners have changed, until its problems are told anew
+	placed   map[string]few[*owner] // owners whose timeline knows a lineage that does not map to them, by its ID
+	missing  map[string]*absence    // files that timelines know and that are not there
+	round    int                    // counts sweeps, for missing
+	counts   map[string]*census     // by root
+	lost     map[string]bool        // lineages that vanished together with half of their root
+	remapped map[string]struct{}    // lineages with a bare key whose owners have changed, until its problems are told anew
 }
 
 func newAtlas(owners []*owner, ps patterns) *atlas {
@@ -56,7 +56,7 @@ func newAtlas(owners []*owner, ps patterns) *atlas {
 		byHost: map[string]*site{}, byParent: map[string][]*site{}, byFrom: map[string][]*site{}, first: []int{0, 1, 2, 3, 4, 5, 6, 7},
 		patterns: ps, byWildcard: map[string]map[string]*lineage{}, ignored: map[string]int{},
 		roots: map[string]*certdir.Root{}, lineages: map[string]*lineage{}, byName: map[string]few[*lineage]{},
-		placed: map[string]few[*owner]{}, missing: map[string]*absence{}, lost: map[string]bool{}, swept: map[string]map[string]struct{}{}, judged: map[string]uint64{},
+		placed: map[string]few[*owner]{}, missing: map[string]*absence{}, lost: map[string]bool{}, counts: map[string]*census{},
 		remapped: map[string]struct{}{},
 	}
 	for _, o := range owners {
@@ -105,6 +105,9 @@ func (a *atlas) forget(id string, touched map[*owner]struct{}) {
 		s.touch(touched)
 	}
 	a.wither(old)
+	if old.swept {
+		a.census(old.Root).gone[id] = struct{}{}
+	}
 	delete(a.lineages, id)
 	if left := a.byName[old.Name].without(old); left.empty() {
 		delete(a.byName, old.Name)
@@ -114,7 +117,10 @@ func (a *atlas) forget(id string, touched map[*owner]struct{}) {
 }
 
 func (a *atlas) enter(l *certdir.Lineage, touched map[*owner]struct{}) {
-	entry := &lineage{Lineage: l}
+	gone := a.census(l.Root).gone
+	_, back := gone[l.ID]
+	delete(gone, l.ID)
+	entry := &lineage{Lineage: l, swept: back}
 	a.sprout(entry)
 	a.lineages[l.ID] = entry
 	a.byName[l.Name] = a.byName[l.Name].with(entry)

@@ -42,13 +42,14 @@ func (s *shard) get(hash uint64, base string) (node, bool) {
 	return s.slots[at].node, found
 }
 
-// roomFor gives a copy with room for more bases.
+// roomFor gives a copy with room for more bases, and at least one slot that stays free: the search for what is not there ends
+// at it.
 func (s *shard) roomFor(more int) *shard {
 	if s == nil {
 		s = &shard{}
 	}
 	c := &shard{used: s.used}
-	if need := s.used + more; len(s.slots)-need >= len(s.slots)/8 && need > 0 && len(s.slots) <= 4*need {
+	if need := s.used + more; len(s.slots)-need > len(s.slots)/8 && need > 0 && len(s.slots) <= 4*need {
 		c.slots = append(make([]slot, 0, len(s.slots)), s.slots...)
 		return c
 	} else if need > 0 {

@@ -106,6 +106,9 @@ func TestShardFindsWhatItHolds(t *testing.T) {
 			if s.used != len(want) {
 				t.Fatalf("seed %d: %d used, want %d", seed, s.used, len(want))
 			}
+			if s.used == len(s.slots) && s.used > 0 {
+				t.Fatalf("seed %d: no search for what is not there ends in %d full slots", seed, s.used)
+			}
 			for base, n := range want {
 				if got, ok := s.get(hash(base), base); !ok || got.names != n {
 					t.Fatalf("seed %d: %s is lost", seed, base)
