@@ -25,6 +25,8 @@ type cost struct {
 var costs = []cost{
 	{"look-up of an owner", "zone", "Lookup", "ns/op", "1s"},
 	{"a host of * comes and goes", "publish", "HostOfAPattern", "ns/op", "200x"},
+	{"heap for each owner of *, the lineage included", "publish", "HeapOfPatterns", "heap-B/owner", "1x"},
+	{"a lineage is renewed, CPU to read it", "certdir", "RenewalAmongLineages", "cpu-us/renewal", "50x"},
 	{"commit of one owner, p50", "ledger", "CommitOfOneOwner", "p50-µs", "300x"},
 	{"commit of one owner, p99", "ledger", "CommitOfOneOwner", "p99-µs", "300x"},
 	{"sweep of what has not changed, CPU", "certdir", "SweepOfUnchangedLineages", "light-cpu-s", "1x"},
@@ -105,7 +107,7 @@ func (c cost) show(figures map[string]float64) string {
 	if !ok {
 		return "-"
 	}
-	seconds := map[string]float64{"ns/op": 1e-9, "p50-µs": 1e-6, "p99-µs": 1e-6, "light-cpu-s": 1, "whole-cpu-s": 1, "cold-ms": 1e-3, "warm-ms": 1e-3}[c.unit]
+	seconds := map[string]float64{"ns/op": 1e-9, "p50-µs": 1e-6, "cpu-us/renewal": 1e-6, "p99-µs": 1e-6, "light-cpu-s": 1, "whole-cpu-s": 1, "cold-ms": 1e-3, "warm-ms": 1e-3}[c.unit]
 	if seconds == 0 {
 		return fmt.Sprintf("%.0f B", v)
 	}

@@ -89,7 +89,7 @@ func cpu(b *testing.B) time.Duration {
 // BenchmarkRenewalAmongLineages reports the processor time of one renewal, from the events to what is handed out, and of a
 // directory of links that is removed.
 func BenchmarkRenewalAmongLineages(b *testing.B) {
-	for _, n := range []int{1000, 100_000} {
+	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			dir := tree(b, n, false, "fullchain")
 			p, key := newPKI(b), newKey(b)

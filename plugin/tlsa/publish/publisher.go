@@ -212,8 +212,12 @@ func (p *Publisher) Start() {
 	p.serving = true
 	p.withdraw(map[string]map[string]*rollover.Timeline{p.block: p.withdrawn})
 	p.withdrawn = nil
-	p.lookAgain()
-	p.step(p.all())
+	p.step(p.lookAgain())
+	if !p.paused && !p.blind { // what was decided is served from now on
+		p.serve(p.all())
+		p.tellAll(p.owners)
+	}
+	p.report()
 	p.log.Infof("%s: %d names with %d associations; %s", strings.Join(p.cfg.Zones, " "), len(p.owners), p.total(), p.keeping())
 	p.mu.Unlock()
 	changes := make(chan certdir.Changes)

@@ -84,17 +84,23 @@ func (p *Publisher) settle(decisions map[*owner]rollover.Decision) {
 		}
 	}
 	p.flush(part)
-	var told []*owner
+	var touched []*owner
 	for o, d := range decisions {
 		if len(d.Transitions) > 0 && (!d.Changed || recorded) {
 			o.alter(func(e *odd) { e.untold = slices.Concat(e.untold, d.Transitions) })
-		}
-		if p.serving && len(o.odd().untold) > 0 {
-			told = append(told, o)
+			touched = append(touched, o)
 		}
 	}
-	slices.SortFunc(told, (*owner).compare)
-	for _, o := range told {
+	if p.serving {
+		p.tellAll(touched)
+	}
+}
+
+// tellAll logs what was not told yet of some owners.
+func (p *Publisher) tellAll(owners []*owner) {
+	waiting := slices.DeleteFunc(slices.Clone(owners), func(o *owner) bool { return len(o.odd().untold) == 0 })
+	slices.SortFunc(waiting, (*owner).compare)
+	for _, o := range waiting {
 		p.tell(o, o.odd().untold)
 		o.alter(func(d *odd) { d.untold = nil })
 	}
