@@ -40,6 +40,12 @@ func tree() error {
 	}
 	s.closeWhenInterrupted()
 	defer s.close()
+	if text, err := os.ReadFile("/proc/sys/fs/inotify/max_user_watches"); err == nil {
+		if most, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && most < 5*s.lineages {
+			return fmt.Errorf("fs.inotify.max_user_watches is %d, of which a server uses half, and two are needed for each lineage: "+
+				"raise it to %d, or not every renewal is found before the next sweep", most, 5*s.lineages)
+		}
+	}
 	fmt.Printf("making %d lineages\n", s.lineages)
 	if err := s.make(s.dir); err != nil {
 		return err

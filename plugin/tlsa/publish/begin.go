@@ -2,7 +2,6 @@ package publish
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
@@ -13,6 +12,41 @@ import (
 // patience is how long after its beginning a start still waits for the first sweep where the ledger could answer already.
 const patience = time.Second
 
+// large is how many owners that the ledger vouches for make a start answer before it looks at the directories at all.
+const large = 10_000
+
+// firstAnswers sweeps and decides, or answers with what the ledger has, and sweeps in the background, where the sweep takes long.
+// Only an intact ledger may answer; and in a reload nobody waits, because the instance before answers. mu is held.
+func (p *Publisher) firstAnswers(begun time.Time) {
+	remembered := 0
+	if p.store.Origin() == ledger.Intact && len(p.before) == 0 {
+		for _, o := range p.owners {
+			if o.remembered() {
+				remembered++
+			}
+		}
+	}
+	if remembered >= large {
+		p.recall(p.owners)
+		p.sweep()
+		return
+	}
+	p.sweep()
+	if remembered == 0 {
+		p.begin(<-p.first)
+		return
+	}
+	limit := time.NewTimer(patience - time.Since(begun))
+	defer limit.Stop()
+	select {
+	case c := <-p.first:
+		p.begin(c)
+	case <-limit.C:
+		p.log.Infof("reading the directories takes longer; until that is done the ledger %s answers, and nothing changes", p.cfg.Ledger)
+		p.recall(p.owners)
+	}
+}
+
 // sweep begins the first look at the directories.
 func (p *Publisher) sweep() {
 	ctx, give := context.WithCancel(context.Background())
@@ -20,23 +54,6 @@ func (p *Publisher) sweep() {
 	p.first, p.give = first, give
 	w := p.watcher
 	go func() { first <- w.Sweep(ctx) }()
-}
-
-// awaitSweep gives what the first sweep found; false: it is still on, and the ledger answers meanwhile. Only an intact one may,
-// and in a reload nobody waits: the instance before answers.
-func (p *Publisher) awaitSweep(begun time.Time) (certdir.Changes, bool) {
-	if p.store.Origin() != ledger.Intact || len(p.before) > 0 || !slices.ContainsFunc(p.owners, (*owner).remembered) {
-		return <-p.first, true
-	}
-	limit := time.NewTimer(patience - time.Since(begun))
-	defer limit.Stop()
-	select {
-	case c := <-p.first:
-		return c, true
-	case <-limit.C:
-		p.log.Infof("reading the directories takes longer; until that is done the ledger %s answers, and nothing changes", p.cfg.Ledger)
-		return certdir.Changes{}, false
-	}
 }
 
 // remembered tells whether the ledger says what o is to be answered with.
@@ -52,7 +69,7 @@ func (p *Publisher) catchUp(ctx context.Context) {
 	}
 	select {
 	case c := <-p.first:
-		p.locked(func() { p.begin(c) })
+		p.locked(func() { p.begin(c); p.renumber() })
 	case <-ctx.Done():
 		return
 	}
@@ -71,7 +88,6 @@ func (p *Publisher) begin(c certdir.Changes) {
 	}
 	p.step(touched)
 	p.shrink()
-	p.renumber()
 	p.judge()
 }
 
@@ -91,5 +107,6 @@ func (p *Publisher) recall(owners []*owner) {
 		}
 	}
 	p.flush(0)
+	p.judge()
 	p.report()
 }

@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -70,7 +71,8 @@ func TestStartAnswersFromTheLedgerWhileDirectoriesAreRead(t *testing.T) {
 		if waited := time.Since(before); waited != patience {
 			t.Errorf("the start waited %s for the directories, want %s", waited, patience)
 		}
-		s.after(time.Hour) // k1 was due to leave
+		s.zone.change(s.zone.view, 2)
+		s.after(time.Hour) // k1 was due to leave, and the owner is touched
 		s.want(mail, "k1", "k2")
 		if e, _ := s.p.Table().Lookup(mail); e.Set != nil && e.Set.RRs(mail)[0].Header().Ttl != 3600 {
 			t.Errorf("it is answered under %d s, which the ledger does not have", e.Set.RRs(mail)[0].Header().Ttl)
@@ -131,6 +133,29 @@ func TestStartWaitsForTheDirectoriesWhereTheLedgerCannotVouch(t *testing.T) {
 			})
 		})
 	}
+}
+
+// With many owners the answers come before the first look at the directories.
+func TestLargeStartDoesNotWaitForTheDirectories(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.tree = newTree()
+		for i := range large {
+			host := fmt.Sprintf("h%d", i)
+			s.enter("/certs", host, leaf(host, "1", host+".example.org"))
+		}
+		s.start(stars(star443))
+		s.p.Stop()
+		s.tree.unrun()
+		begun := time.Now()
+		let := s.startSlowly(stars(star443))
+		if waited := time.Since(begun); waited != 0 {
+			t.Errorf("it waited %s", waited)
+		}
+		s.want("_443._tcp.h0.example.org.", "h0")
+		close(let)
+		synctestWait()
+		s.want("_443._tcp.h0.example.org.", "h0")
+	})
 }
 
 func TestStopDoesNotWaitForTheFirstSweep(t *testing.T) {

@@ -65,8 +65,7 @@ func (p *Publisher) sprout(pt *pattern, host string) {
 		p.log.Warningf("%s: a certificate names %s, which is too long a name under %s", pt.Name, host, pt.prefix)
 		return
 	}
-	p.lookAt(o)
-	p.askAgain([]*owner{o})
+	p.sprouted = append(p.sprouted, o)
 	if _, above, _ := strings.Cut(host, "."); !o.wild() {
 		if w := p.atlas.find(pt.prefix + "*." + above + "."); w != nil && len(w.timeline().Associations) > 0 {
 			before := w.odd()

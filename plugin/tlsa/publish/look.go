@@ -2,8 +2,9 @@ package publish
 
 import (
 	"fmt"
-	"maps"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
@@ -14,30 +15,28 @@ func (p *Publisher) look(owners []*owner) {
 	for _, z := range p.cfg.Zones {
 		p.soas[z] = p.soa(z)
 	}
-	for _, o := range owners {
-		p.lookAt(o)
-	}
-	p.askAgain(owners)
+	p.lookAtAll(owners)
 }
 
 // lookAgain asks about the owners of the zones whose SOA has changed: *auto* and *secondary* load late. It gives the owners
 // to decide again.
 func (p *Publisher) lookAgain() map[*owner]struct{} {
 	touched := map[*owner]struct{}{}
+	var asked []*owner
 	for _, z := range p.cfg.Zones {
 		soa := p.soa(z)
-		if before, asked := p.soas[z]; asked && soa == before {
+		if before, known := p.soas[z]; known && soa == before {
 			continue
 		}
 		p.soas[z] = soa
 		for _, o := range p.owners {
 			if o.zone == z {
-				p.lookAt(o)
+				asked = append(asked, o)
 				touched[o] = struct{}{}
 			}
 		}
 	}
-	p.askAgain(slices.Collect(maps.Keys(touched)))
+	p.lookAtAll(asked)
 	return touched
 }
 
@@ -63,6 +62,21 @@ func (p *Publisher) soa(zone string) zoneSOA {
 		p.governAll(zone)
 	}
 	return zoneSOA{soa, there}
+}
+
+// lookAtAll asks about owners, many of them with all processors: each question is one to the plugins behind.
+func (p *Publisher) lookAtAll(owners []*owner) {
+	const worthIt = 1000
+	var parts sync.WaitGroup
+	for part := range slices.Chunk(owners, max(worthIt, len(owners)/runtime.GOMAXPROCS(0)+1)) {
+		parts.Go(func() {
+			for _, o := range part {
+				p.lookAt(o)
+			}
+		})
+	}
+	parts.Wait()
+	p.askAgain(owners)
 }
 
 func (p *Publisher) lookAt(o *owner) {

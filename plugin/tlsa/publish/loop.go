@@ -134,6 +134,8 @@ func (p *Publisher) learn(c certdir.Changes) map[*owner]struct{} {
 	for _, l := range c.Lineages {
 		p.atlas.learn(l, touched)
 	}
+	p.lookAtAll(p.sprouted)
+	p.sprouted = nil
 	p.atlas.breaker(c.Roots)
 	for _, l := range c.Lineages {
 		p.warnOfKeys(l)

@@ -51,6 +51,7 @@ type Publisher struct {
 	withdrawn map[string]*rollover.Timeline // what the ledger has and the Corefile no longer
 	backoff   time.Duration                 // how long to wait before that is tried again, 0 when commits work
 	retry     time.Time                     // when it is
+	sprouted  []*owner                      // those that a certificate has just brought into being
 	figures   Figures
 	changed   func()         // see OnChange
 	checked   rollover.Stamp // both clocks at the last check
@@ -164,13 +165,8 @@ func (p *Publisher) prepare() error {
 		Certs: p.cfg.Certs, Next: p.cfg.Next, Rescan: p.cfg.Rescan, Quiet: quiet, MaxQuiet: maxQuiet,
 		Known: p.places(), KeepDER: p.wants(wholeCertificate), Issuers: p.wants(issuer),
 	})
-	p.sweep()
-	if c, ok := p.awaitSweep(begun); ok {
-		p.begin(c)
-	} else {
-		p.recall(p.owners)
-		p.renumber()
-	}
+	p.firstAnswers(begun)
+	p.renumber()
 	p.watchdog = time.AfterFunc(giveUp, p.Abort)
 	return nil
 }
