@@ -76,9 +76,10 @@ type builder struct {
 	*Block
 	root   string
 	as     []placed[dane.Combination] // of the block, for names without their own
-	drafts []*draft
-	policy rollover.Policy // what all owners have in common
-	fall   []string        // of `fallthrough`
+	drafts []*draft                   // in the order in which they are written
+	named  map[string]*draft          // the same, by name: there may be very many
+	policy rollover.Policy            // what all owners have in common
+	fall   []string                   // of `fallthrough`
 	// parseOwner reads an owner: with authority also the zone's own name.
 	parseOwner func(raw string, zones []string) (ownerName, error)
 }
@@ -99,6 +100,7 @@ func newBlock(d directive, serverKeys []string, root string) (*Block, error) {
 		return nil, d.errorf("%w", err)
 	}
 	b := &builder{
+		named: map[string]*draft{},
 		Block: &Block{Position: d.Position, Written: make(map[string]Position), Named: make(map[string]Position)},
 		root:  root, parseOwner: parseOwner,
 	}

@@ -33,10 +33,8 @@ func (b *builder) draft(s statement, raw string) (*draft, error) {
 	if err != nil {
 		return nil, s.errorf("%w", err)
 	}
-	for _, d := range b.drafts {
-		if d.name == owner.name {
-			return d, nil
-		}
+	if d := b.named[owner.name]; d != nil {
+		return d, nil
 	}
 	// Somebody who forgets the last dot gets a name that exists, but that nobody asks for.
 	if zone := b.Zones[0]; strings.HasSuffix("."+strings.ToLower(raw)+".", "."+zone) {
@@ -44,6 +42,7 @@ func (b *builder) draft(s statement, raw string) (*draft, error) {
 	}
 	d := &draft{ownerName: owner, at: s}
 	b.drafts = append(b.drafts, d)
+	b.named[d.name] = d
 	return d, nil
 }
 
