@@ -2,6 +2,8 @@ package publish
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
@@ -109,4 +111,11 @@ func (p *Publisher) recall(owners []*owner) {
 	p.flush(0)
 	p.judge()
 	p.report()
+}
+
+// shrink gives back the room of what every owner was in for a moment: a map does not do that itself.
+func (p *Publisher) shrink() {
+	p.unnamed = maps.Collect(maps.All(p.unnamed))
+	p.atlas.placed = maps.Collect(maps.All(p.atlas.placed))
+	p.owners = slices.Clip(slices.Clone(p.owners))
 }

@@ -3,7 +3,6 @@ package publish
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -169,13 +168,6 @@ func (p *Publisher) prepare() error {
 	p.renumber()
 	p.watchdog = time.AfterFunc(giveUp, p.Abort)
 	return nil
-}
-
-// shrink gives back the room of what every owner was in for a moment: a map does not do that itself.
-func (p *Publisher) shrink() {
-	p.unnamed = maps.Collect(maps.All(p.unnamed))
-	p.atlas.placed = maps.Collect(maps.All(p.atlas.placed))
-	p.owners = slices.Clip(slices.Clone(p.owners))
 }
 
 // notice passes on what the ledger says about its opening.
