@@ -16,8 +16,9 @@ func Ask(ctx context.Context, next plugin.Handler, w dns.ResponseWriter, name st
 	if next == nil {
 		return nil
 	}
-	q := new(dns.Msg)
-	q.SetQuestion(name, qtype)
+	// It meets no wire and needs no random ID, which would take a twentieth of the time of a denial.
+	q := &dns.Msg{Question: []dns.Question{{Name: name, Qtype: qtype, Qclass: dns.ClassINET}}}
+	q.RecursionDesired = true
 	if do {
 		q.SetEdns0(4096, true)
 	}
