@@ -33,6 +33,7 @@ var costs = []cost{
 	{"the same, every file", "certdir", "SweepOfUnchangedLineages", "whole-cpu-s", "1x"},
 	{"start without a ledger", "publish", "Site", "cold-ms", "1x"},
 	{"start with a ledger", "publish", "Site", "warm-ms", "1x"},
+	{"gauges of all owners, set and taken back", "", "OwnersGauges", "ns/op", "1x"},
 	{"heap for each lineage", "publish", "Site", "heap-B/lineage", "1x"},
 	{"ledger for each lineage", "publish", "Site", "ledger-B/lineage", "1x"},
 }

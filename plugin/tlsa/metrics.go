@@ -209,7 +209,7 @@ func (m *meter) end() {
 	mine := prometheus.Labels{"zone": m.zone, "view": m.view}
 	for name := range m.owners {
 		for _, g := range []*prometheus.GaugeVec{records, hosts, readyAt, nextRemoval, notAfter} {
-			g.DeletePartialMatch(prometheus.Labels{"zone": m.zone, "view": m.view, "owner": name})
+			g.DeleteLabelValues(m.zone, m.view, name) // a partial match would look at all others
 		}
 	}
 	for o := range board.figures {
