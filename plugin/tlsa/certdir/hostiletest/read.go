@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/pem"
+	"slices"
 	"strings"
 )
 
@@ -57,9 +58,13 @@ func isPlain(data []byte, blocks int) bool {
 	return begins == blocks && ends == blocks && bytes.HasPrefix(data, []byte("-----BEGIN ")) && bytes.Count(data, []byte("\n\n")) == 0
 }
 
+// certificateLabels are those under which OpenSSL reads a certificate, and none for a file in DER. Others end in the same word
+// (RFC 7468 12) and are none.
+var certificateLabels = []string{"", "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"}
+
 // add takes in one block, and tells whether the standard library can read it; label is empty for a file in DER.
 func (r *Reading) add(label string, der []byte) bool {
-	certificate := strings.HasSuffix(label, "CERTIFICATE") || label == ""
+	certificate := slices.Contains(certificateLabels, label)
 	if spki := cut(der, 6, 5); spki != "" && certificate { // with a version and without
 		r.Certificates[spki] = true
 	}
