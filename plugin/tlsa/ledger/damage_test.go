@@ -70,7 +70,7 @@ func TestDamageOfAnyPageIsRestoredOrHarmless(t *testing.T) {
 	path := ledgerPath(t)
 	now, copied := populate(t, path)
 	good, backup := readFile(t, path), readFile(t, path+backupSuffix)
-	page := os.Getpagesize()
+	page := pageSize()
 	restored, harmless := 0, 0
 	check := func(what string, bad []byte) {
 		s, path := reopen(t, bad, backup)
@@ -154,7 +154,7 @@ func TestAFlippedBitAnywhereIsSeenOrHarmless(t *testing.T) {
 	end := len(bytes.TrimRight(good, "\x00"))
 	seen := 0
 	for at := range end {
-		if at%4096 > 64 && at%127 != 0 { // every octet of the headers and first elements, some of the rest
+		if at%pageSize() > 64 && at%127 != 0 { // every octet of the headers and first elements, some of the rest
 			continue
 		}
 		bad := bytes.Clone(good)
@@ -212,7 +212,7 @@ func TestLostLedgerStartsAnewAndKeepsBothFiles(t *testing.T) {
 	path := ledgerPath(t)
 	populate(t, path)
 	bad := readFile(t, path)
-	bad[os.Getpagesize()+20] ^= 1
+	bad[pageSize()+20] ^= 1
 	copies := map[string][]byte{"a damaged copy": bad, "no copy": nil, "a cut copy": bad[:5000], "a foreign copy": []byte("text")}
 	for name, backup := range copies {
 		s, path := reopen(t, bad, backup)
@@ -373,8 +373,8 @@ func TestIssuersThatNoRecordNeedsGoAtOpen(t *testing.T) {
 	closeStore(t, open(t, path))
 	b := readFile(t, path)
 	c, err := examine(bytes.NewReader(b), int64(len(b)))
-	if err != nil || len(c.issuers) != 1 || c.records != 2 {
-		t.Fatalf("%d issuers, %d records: %v", len(c.issuers), c.records, err)
+	if err != nil || len(c.issuers) != 1 || c.count != 2 {
+		t.Fatalf("%d issuers, %d records: %v", len(c.issuers), c.count, err)
 	}
 	s = open(t, path)
 	expect(t, s, "a", timelines{ownerOf(0): typical(0), ownerOf(3): {}})

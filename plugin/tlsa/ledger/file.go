@@ -26,6 +26,12 @@ const (
 	fill = 0.8
 	// packed is fill where nothing is known to grow.
 	packed = 0.9
+	// even is fill among owners that are there already: they are renewed in any order, and a page that was split unevenly would
+	// soon be split again.
+	even = 0.5
+	// leastPage is how large a page is at least. The more records one holds, the less often one of them that grows splits it; but
+	// all of it is written for each. A file keeps what it was made with.
+	leastPage = 8 << 10
 	// growth is what the file grows by; bbolt's own 16 MiB are a multiple of most ledgers.
 	growth = 1 << 20
 )
@@ -42,6 +48,8 @@ type file struct {
 	handle *os.File   // locked; bbolt closes it with db
 	db     *bolt.DB   // nil after close or a panic, which may leave bbolt's own locks held
 	closed bool
+	// found are the timelines that nobody has loaded yet of a file that was just opened, by block, until they may be old.
+	found map[string]map[string]*rollover.Timeline
 	// suspect is the error after which the file is not trusted any more: a failed fsync may have dropped any page, and to
 	// go on there could overwrite what the last durable meta page needs. The next commit goes to a new file.
 	suspect error
@@ -60,11 +68,14 @@ func guarded(f func() error) (err error) {
 
 var errPanic = errors.New("bbolt panicked")
 
+func pageSize() int { return max(leastPage, os.Getpagesize()) }
+
 // mount opens bbolt over a locked file that was examined, or is empty.
 func (f *file) mount(handle *os.File) error {
 	f.handle = handle
 	return guarded(func() error {
 		db, err := bolt.Open(f.path, 0o600, &bolt.Options{
+			PageSize:     pageSize(),
 			FreelistType: bolt.FreelistMapType,
 			NoStatistics: true,
 			Timeout:      time.Second, // the lock is ours already
@@ -137,6 +148,9 @@ func (f *file) commit(block string, changes map[string]*rollover.Timeline, seria
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if delete(f.found, block); block == "" {
+		f.found = nil // it is some time since the file was opened
+	}
 	if err := f.usable(); err != nil {
 		return err
 	}
@@ -164,6 +178,9 @@ func write(tx *bolt.Tx, block string, records []encoded, serial uint32, now roll
 		return err
 	}
 	owners.FillPercent = fill
+	if last, _ := owners.Cursor().Last(); string(last) > records[0].owner {
+		owners.FillPercent = even
+	}
 	for _, e := range records {
 		if err := putIssuers(issuers, e.issuers); err != nil {
 			return err

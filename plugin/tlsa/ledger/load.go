@@ -24,11 +24,23 @@ func (f *file) blocks() (names []string, err error) {
 }
 
 func (f *file) load(block string) (map[string]*rollover.Timeline, error) {
+	if out, ok := f.take(block); ok {
+		return out, nil
+	}
 	out := make(map[string]*rollover.Timeline)
 	if err := f.view(func(tx *bolt.Tx) error { return read(tx, block, out) }); err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// take gives what was found in the block when the file was opened, once.
+func (f *file) take(block string) (out map[string]*rollover.Timeline, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out, ok = f.found[block]
+	delete(f.found, block)
+	return out, ok && !f.closed
 }
 
 // view reads in one transaction.

@@ -41,6 +41,9 @@ func openFile(path string) (opened, time.Duration, error) {
 		return opened{}, 0, errors.Join(err, o.handle.Close())
 	}
 	o.file = &file{path: path, update: (*bolt.DB).Update}
+	if o.held != nil {
+		o.file.found = o.held.timelines
+	}
 	if err := o.start(); err != nil {
 		return opened{}, 0, errors.Join(err, o.file.close())
 	}
@@ -57,7 +60,7 @@ func (o *opening) judge() error {
 		return err
 	}
 	o.size = info.Size()
-	held, err := examine(o.handle, o.size)
+	held, err := examineAndKeep(o.handle, o.size)
 	switch {
 	case err == nil:
 		o.held, o.origin = held, Intact
@@ -157,7 +160,7 @@ func (o *opening) start() error {
 	if err := o.begin(); err != nil || o.origin == Restored {
 		return err
 	}
-	if err := o.file.backup(); err != nil {
+	if err := o.file.backupOf(o.held); err != nil {
 		o.notice += fmt.Sprintf(" The ledger has no copy: %v.", err)
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"os"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -25,12 +24,12 @@ func pagesOf(t *testing.T, good []byte, kind uint16) (out []uint64) {
 		t.Fatal(err)
 	}
 	free := make(map[uint64]bool)
-	list := good[int(im.meta.freelist)*os.Getpagesize():]
+	list := good[int(im.meta.freelist)*pageSize():]
 	for i := range int(binary.NativeEndian.Uint16(list[10:])) {
 		free[binary.NativeEndian.Uint64(list[pageHeader+8*i:])] = true
 	}
 	for id := range c.image.used {
-		if id > 1 && !free[uint64(id)] && binary.NativeEndian.Uint16(good[id*os.Getpagesize()+8:]) == kind {
+		if id > 1 && !free[uint64(id)] && binary.NativeEndian.Uint16(good[id*pageSize()+8:]) == kind {
 			out = append(out, uint64(id))
 		}
 	}
@@ -94,7 +93,7 @@ func TestEveryKindOfDamageToTheTreeIsSeen(t *testing.T) {
 		for _, kind := range c.pages {
 			for _, id := range pagesOf(t, good, kind) {
 				bad := bytes.Clone(good)
-				c.damage(bad[int(id)*os.Getpagesize():])
+				c.damage(bad[int(id)*pageSize():])
 				if _, err := examine(bytes.NewReader(bad), int64(len(bad))); !errors.Is(err, errDamaged) {
 					t.Errorf("%s: page %d of kind %d: %v", c.name, id, kind, err)
 				}
@@ -107,7 +106,7 @@ func TestRandomDamageNeverPanics(t *testing.T) {
 	path := ledgerPath(t)
 	populate(t, path)
 	good := bytes.TrimRight(readFile(t, path), "\x00")
-	size := os.Getpagesize()
+	size := pageSize()
 	good = good[:len(good)/size*size]
 	rapid.Check(t, func(t *rapid.T) {
 		bad := bytes.Clone(good)

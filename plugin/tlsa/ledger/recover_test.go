@@ -165,7 +165,7 @@ func TestFileThatIsCutWhileInUseFailsWithoutACrash(t *testing.T) {
 	path := ledgerPath(t)
 	s := open(t, path)
 	commit(t, s, "a", owners(0, 200))
-	if err := os.Truncate(path, 3*int64(os.Getpagesize())); err != nil {
+	if err := os.Truncate(path, 3*int64(pageSize())); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Load("a"); !errors.Is(err, errPanic) {

@@ -105,7 +105,7 @@ func (p *Publisher) recall(owners []*owner) {
 			p.show(o, nil, rollover.None)
 		default:
 			p.showUnder(o, t.RRset(), rollover.Records, t.TTL)
-			p.count(o, was)
+			p.count(o, t, was)
 		}
 	}
 	p.flush(0)

@@ -4,6 +4,7 @@ package publish
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/gob"
 	"fmt"
 	"math/rand/v2"
@@ -281,7 +282,7 @@ func (d damage) cutAll(t *testing.T, role, from string, seed int) int {
 			t.Fatal(err)
 		}
 		if files[name] = data; bad {
-			data[os.Getpagesize()+40] ^= 1 // in the second meta page
+			data[binary.NativeEndian.Uint32(data[24:])+40] ^= 1 // in the second meta page
 		}
 	}
 	origins := []ledger.Origin{ledger.Restored, ledger.Intact}

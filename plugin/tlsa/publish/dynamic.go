@@ -69,7 +69,7 @@ func (p *Publisher) sprout(pt *pattern, host string) {
 	if _, above, _ := strings.Cut(host, "."); !o.wild() {
 		if w := p.atlas.find(pt.prefix + "*." + above + "."); w != nil && len(w.timeline().Associations) > 0 {
 			before := w.odd()
-			p.atlas.remember(o, w.timeline(), false)
+			p.atlas.remember(o, w.timeline())
 			o.alter(func(d *odd) { d.adopted, d.unrecorded, d.shown = true, before.unrecorded, before.shown })
 		}
 	}

@@ -29,13 +29,17 @@ func (a *atlas) find(name string) *owner {
 }
 
 // remember makes t the timeline of o.
-func (a *atlas) remember(o *owner, t *rollover.Timeline, settled bool) {
+func (a *atlas) remember(o *owner, t *rollover.Timeline) { a.adopt(o, newRecord(t)) }
+
+// adopt makes r the record of o.
+func (a *atlas) adopt(o *owner, r *record) {
 	for _, k := range o.timeline().Keys {
 		for _, p := range k.Places {
 			a.unplace(o, p.Lineage)
 		}
 	}
-	o.write(t, settled)
+	t := r.timeline()
+	o.share(r)
 	for _, k := range t.Keys {
 		a.keep(o, k)
 	}

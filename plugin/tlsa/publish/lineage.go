@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
@@ -44,6 +45,7 @@ type atlas struct {
 	lineages map[string]*lineage
 	byName   map[string]few[*lineage]
 	placed   map[string]few[*owner] // owners whose timeline knows a lineage that does not map to them, by its ID
+	mu       sync.Mutex             // guards missing: owners are decided side by side
 	missing  map[string]*absence    // files that timelines know and that are not there
 	round    int                    // counts sweeps, for missing
 	counts   map[string]*census     // by root

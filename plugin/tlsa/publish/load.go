@@ -24,7 +24,7 @@ func (p *Publisher) load() error {
 			o = p.regrow(name)
 		}
 		if o != nil {
-			p.atlas.remember(o, timelines[name], false)
+			p.atlas.remember(o, timelines[name])
 			delete(timelines, name)
 		}
 	}
@@ -37,11 +37,11 @@ func (p *Publisher) load() error {
 		if failing && !o.timeline().NoneSince.IsZero() {
 			t := *o.timeline()
 			t.NoneSince = rollover.Stamp{}
-			p.atlas.remember(o, &t, false)
+			p.atlas.remember(o, &t)
 		}
 		if p.store.Origin() == ledger.Restored && len(p.before) == 0 && !o.timeline().Equal(o.unseen.open) {
 			t := o.timeline().Doubted(now)
-			p.atlas.remember(o, &t, false)
+			p.atlas.remember(o, &t)
 			o.alter(func(d *odd) { d.adopted = true })
 		}
 	}
@@ -62,7 +62,7 @@ func (p *Publisher) inherit() bool {
 					continue
 				}
 				unrecorded := from.odd().unrecorded
-				p.atlas.remember(o, from.timeline(), false)
+				p.atlas.remember(o, from.timeline())
 				o.alter(func(d *odd) { d.adopted, d.unrecorded = true, unrecorded })
 				if before.block != p.block {
 					p.adopted = append(p.adopted, o.name())
@@ -89,7 +89,7 @@ func (p *Publisher) adopt() error {
 		for _, name := range slices.Sorted(maps.Keys(timelines)) {
 			o := p.heir(block, name)
 			if o != nil && (current || o.timeline().Equal(o.unseen.open)) {
-				p.atlas.remember(o, timelines[name], false)
+				p.atlas.remember(o, timelines[name])
 				o.alter(func(d *odd) { d.adopted = true })
 				p.adopted = append(p.adopted, o.name())
 			}

@@ -2,9 +2,6 @@ package publish
 
 import (
 	"fmt"
-	"runtime"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
@@ -64,18 +61,9 @@ func (p *Publisher) soa(zone string) zoneSOA {
 	return zoneSOA{soa, there}
 }
 
-// lookAtAll asks about owners, many of them with all processors: each question is one to the plugins behind.
+// lookAtAll asks about owners: each question is one to the plugins behind.
 func (p *Publisher) lookAtAll(owners []*owner) {
-	const worthIt = 1000
-	var parts sync.WaitGroup
-	for part := range slices.Chunk(owners, max(worthIt, len(owners)/runtime.GOMAXPROCS(0)+1)) {
-		parts.Go(func() {
-			for _, o := range part {
-				p.lookAt(o)
-			}
-		})
-	}
-	parts.Wait()
+	together(owners, func(o **owner) { p.lookAt(*o) })
 	p.askAgain(owners)
 }
 

@@ -106,7 +106,9 @@ func (a *atlas) file(o *owner, p rollover.Place) rollover.FileState {
 	if !ok {
 		return a.absent(o, p)
 	}
+	a.mu.Lock()
 	delete(a.missing, p.File)
+	a.mu.Unlock()
 	root := a.roots[l.Root]
 	state := rollover.FileState{
 		Doubt:    f.Doubt != nil || root != nil && root.MixedOwners && len(o.from) == 0,
@@ -133,6 +135,8 @@ func (a *atlas) absent(o *owner, p rollover.Place) rollover.FileState {
 		// The Corefile no longer has the root: the operator's word, unless a root that may stand in for it cannot be read.
 		return rollover.FileState{Unmapped: a.complete(), Doubt: !a.complete()}
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	m := a.missing[p.File]
 	if m == nil {
 		m = &absence{since: root.Sweeps, owners: map[*owner]int{}}

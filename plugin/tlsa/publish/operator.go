@@ -38,8 +38,8 @@ func (p *Publisher) Act(a control.Action, only bool) ([]control.Done, error) {
 		return nil, err
 	}
 	changes := map[string]*rollover.Timeline{}
-	for o, d := range decisions {
-		changes[o.name()] = &d.Timeline
+	for i := range decisions {
+		changes[decisions[i].owner.name()] = &decisions[i].Timeline
 	}
 	if err := p.store.Commit(p.block, changes); err != nil {
 		p.recorded(err)
@@ -139,8 +139,8 @@ func (p *Publisher) lineageOf(name string) (string, error) {
 }
 
 // weigh decides the owners anew by what is said of them. An owner with nothing of the kind is left out.
-func (p *Publisher) weigh(owners []*owner, says word, now rollover.Stamp) (map[*owner]rollover.Decision, error) {
-	decisions := map[*owner]rollover.Decision{}
+func (p *Publisher) weigh(owners []*owner, says word, now rollover.Stamp) ([]decided, error) {
+	var decisions []decided
 	var refusals []string
 	nothing := error(rollover.ErrNothing)
 	for _, o := range owners {
@@ -154,7 +154,7 @@ func (p *Publisher) weigh(owners []*owner, says word, now rollover.Stamp) (map[*
 		case err != nil:
 			refusals = append(refusals, fmt.Sprintf("%s: it %v", o.name(), err))
 		default:
-			decisions[o] = rollover.Decide(t, p.atlas.observe(o, t), o.policy, now)
+			decisions = append(decisions, decided{owner: o, Decision: rollover.Decide(t, p.atlas.observe(o, t), o.policy, now)})
 		}
 	}
 	switch {
@@ -169,20 +169,20 @@ func (p *Publisher) weigh(owners []*owner, says word, now rollover.Stamp) (map[*
 }
 
 // conclude shows what has been recorded, and tells of it.
-func (p *Publisher) conclude(a control.Action, decisions map[*owner]rollover.Decision, now rollover.Stamp) []control.Done {
+func (p *Publisher) conclude(a control.Action, decisions []decided, now rollover.Stamp) []control.Done {
 	var done []control.Done
 	touched := map[*owner]struct{}{}
-	for _, o := range slices.SortedFunc(maps.Keys(decisions), (*owner).compare) {
-		d := decisions[o]
-		one := o.done(a, d, now)
+	slices.SortFunc(decisions, func(d, e decided) int { return d.owner.compare(e.owner) })
+	for i := range decisions {
+		d, o := &decisions[i], decisions[i].owner
+		one := o.done(a, d.Decision, now)
 		p.log.Infof("%s: %s", o.name(), one.Text)
 		done = append(done, one)
 		touched[o] = struct{}{}
 		// It is on disk: what follows only shows it. The line above has told what left.
 		d.Changed = false
-		o.alter(func(d *odd) { d.adopted = false })
+		o.alter(func(e *odd) { e.adopted = false })
 		d.Transitions = slices.DeleteFunc(d.Transitions, func(t rollover.Transition) bool { return t.State == rollover.Removed })
-		decisions[o] = d
 	}
 	p.settle(decisions)
 	p.serve(touched)

@@ -111,12 +111,34 @@ func (r *record) equal(s *record) bool {
 	return r.open == s.open && r.packed == s.packed && slices.Equal(r.leaves, s.leaves)
 }
 
-// write makes t the timeline of o. A settled one is packed.
-func (o *owner) write(t *rollover.Timeline, settled bool) {
-	r := &record{open: t, notAfter: t.NotAfter()}
-	if settled {
-		r = o.pack(r)
+func newRecord(t *rollover.Timeline) *record { return &record{open: t, notAfter: t.NotAfter()} }
+
+// write makes the record of what was decided for an owner. A settled one is packed: nothing is due, not even that it is served.
+func (p *Publisher) write(d *decided) {
+	o := d.owner
+	d.next = p.next(o, d.Next)
+	settled := d.next == 0 && len(d.Problems) == 0 && (p.serving || !slices.ContainsFunc(d.Timeline.Associations, unserved))
+	if d.same && settled && o.current() {
+		return
 	}
+	t := d.Timeline // a copy, which does not keep the rest of the decision
+	if d.record = newRecord(&t); settled {
+		d.record = o.pack(d.record)
+	}
+}
+
+func unserved(t rollover.Times) bool { return t.PublishedAt.IsZero() }
+
+// current tells whether the record of o is packed with the leaves that its lineages have now.
+func (o *owner) current() bool {
+	return o.record.open == nil && !slices.ContainsFunc(o.record.leaves, func(h held) bool {
+		at, ok := o.seat(h.ID)
+		return !ok || o.seats[at].Lineage != h.Lineage
+	})
+}
+
+// share makes r the record of o, or one of a sibling that says the same.
+func (o *owner) share(r *record) {
 	o.record = r
 	for _, sibling := range o.owners {
 		if sibling != o && sibling.record.equal(r) {

@@ -47,13 +47,13 @@ func sentence(o *owner, t rollover.Transition) string {
 // moment is the time after d from now, as logs write it.
 func moment(d time.Duration) string { return time.Now().UTC().Add(d).Format(time.RFC3339) }
 
-// count keeps the figures of o's associations up to date without a look at the other owners. was is what they were before the
-// timeline changed.
-func (p *Publisher) count(o *owner, was OwnerFigures) {
+// count keeps the figures of o's associations up to date without a look at the other owners. t is its timeline, was what they
+// were before that changed.
+func (p *Publisher) count(o *owner, t *rollover.Timeline, was OwnerFigures) {
 	p.uncount(o)
 	var ready, removal time.Time
 	now := p.store.Now()
-	for _, s := range o.timeline().Statuses(o.policy, now) {
+	for _, s := range t.Statuses(o.policy, now) {
 		o.tally.states[s.State]++
 		if s.Ungated {
 			o.tally.ungated++

@@ -116,7 +116,7 @@ func TestPackedSaysAllThatWasWritten(t *testing.T) {
 			tc.change(line)
 			before := line.Clone()
 			o := &owner{site: &site{seats: []seat{{lineage: &lineage{Lineage: found}, leaves: []int{0}}}}}
-			o.write(line, true)
+			o.share(o.pack(newRecord(line)))
 			if (o.record.open != nil) != tc.open || !o.timeline().Equal(&before) || !line.Equal(&before) {
 				t.Errorf("packed %v: %+v, want %+v", o.record.open == nil, o.timeline(), before)
 			}

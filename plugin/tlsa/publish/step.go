@@ -3,7 +3,9 @@ package publish
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
@@ -11,6 +13,29 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 )
+
+// decided is an owner with what follows for it.
+type decided struct {
+	owner *owner
+	rollover.Decision
+	same   bool          // its timeline says that already
+	next   time.Duration // when it is due; 0: never
+	record *record       // nil where it keeps the one it has
+}
+
+// together does something for each of all, for many with all processors.
+func together[T any](all []T, do func(*T)) {
+	const worthIt = 500
+	var parts sync.WaitGroup
+	for part := range slices.Chunk(all, max(worthIt, len(all)/runtime.GOMAXPROCS(0)+1)) {
+		parts.Go(func() {
+			for i := range part {
+				do(&part[i])
+			}
+		})
+	}
+	parts.Wait()
+}
 
 // step decides the touched owners again, records, publishes, and then counts from the moment of service. mu is held.
 func (p *Publisher) step(touched map[*owner]struct{}) {
@@ -27,14 +52,17 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 	}
 	p.leave(touched)
 	now := p.store.Now()
-	decisions := make(map[*owner]rollover.Decision, len(touched))
+	decisions := make([]decided, 0, len(touched))
 	for o := range touched {
-		t := o.base()
-		d := rollover.Decide(t, p.atlas.observe(o, t), o.policy, now)
-		_, failed := p.failed[o] // a commit that failed may have been written all the same
-		d.Changed = d.Changed || o.odd().adopted || failed
-		decisions[o] = d
+		decisions = append(decisions, decided{owner: o})
 	}
+	together(decisions, func(d *decided) {
+		t, odd := d.owner.base(), d.owner.odd()
+		d.Decision = rollover.Decide(t, p.atlas.observe(d.owner, t), d.owner.policy, now)
+		_, failed := p.failed[d.owner] // a commit that failed may have been written all the same
+		d.same = !d.Changed && !failed && odd.unrecorded == nil && odd.shown == nil
+		d.Changed = d.Changed || odd.adopted || failed
+	})
 	p.settle(decisions)
 	if p.serving {
 		p.serve(touched)
@@ -45,29 +73,30 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 // serve stamps Tpub on what queries are answered with now (rule 2): only then the wait for Ready can be told.
 func (p *Publisher) serve(touched map[*owner]struct{}) {
 	now := p.store.Now()
-	decisions := map[*owner]rollover.Decision{}
+	var decisions []decided
 	for o := range touched {
-		if _, failed := p.failed[o]; failed || !o.served() {
-			continue
-		}
-		if t, changed := rollover.Served(*o.timeline(), now); changed {
-			d := rollover.Decide(t, p.atlas.observe(o, t), o.policy, now)
-			d.Changed = true
-			decisions[o] = d
+		if _, failed := p.failed[o]; !failed && o.served() {
+			decisions = append(decisions, decided{owner: o})
 		}
 	}
-	p.settle(decisions)
+	together(decisions, func(d *decided) {
+		if t, changed := rollover.Served(*d.owner.timeline(), now); changed {
+			d.Decision = rollover.Decide(t, p.atlas.observe(d.owner, t), d.owner.policy, now)
+			d.Changed = true
+		}
+	})
+	p.settle(slices.DeleteFunc(decisions, func(d decided) bool { return !d.Changed }))
 }
 
 // settle records the decisions, then shows them (rule 5).
-func (p *Publisher) settle(decisions map[*owner]rollover.Decision) {
+func (p *Publisher) settle(decisions []decided) {
 	if len(decisions) == 0 {
 		return
 	}
 	changes := map[string]*rollover.Timeline{}
-	for o, d := range decisions {
-		if d.Changed {
-			changes[o.name()] = &d.Timeline
+	for i := range decisions {
+		if d := &decisions[i]; d.Changed {
+			changes[d.owner.name()] = &d.Timeline
 		}
 	}
 	part := uint32(0)
@@ -75,20 +104,22 @@ func (p *Publisher) settle(decisions map[*owner]rollover.Decision) {
 		part = nextPart()
 	}
 	recorded := p.record(changes, part)
+	together(decisions, p.write)
 	moment := time.Now()
-	for o, d := range decisions {
+	for i := range decisions {
+		d := &decisions[i]
 		if d.Changed && !recorded {
-			p.provide(o, d)
+			p.provide(d)
 		} else {
-			p.accept(o, d, moment)
+			p.accept(d, moment)
 		}
 	}
 	p.flush(part)
 	var touched []*owner
-	for o, d := range decisions {
+	for _, d := range decisions {
 		if len(d.Transitions) > 0 && (!d.Changed || recorded) {
-			o.alter(func(e *odd) { e.untold = slices.Concat(e.untold, d.Transitions) })
-			touched = append(touched, o)
+			d.owner.alter(func(e *odd) { e.untold = slices.Concat(e.untold, d.Transitions) })
+			touched = append(touched, d.owner)
 		}
 	}
 	if p.serving {
@@ -146,20 +177,23 @@ func (p *Publisher) recorded(err error) bool {
 }
 
 // accept makes a decision that the ledger has the owner's state.
-func (p *Publisher) accept(o *owner, d rollover.Decision, now time.Time) {
+func (p *Publisher) accept(d *decided, now time.Time) {
+	o := d.owner
 	delete(p.failed, o)
-	was, t := o.figures(), d.Timeline // a copy, which does not keep the rest of the decision
-	next := p.next(o, d.Next)
-	p.atlas.remember(o, &t, next == 0 && len(d.Problems) == 0)
+	was := o.figures()
+	if d.record != nil {
+		p.atlas.adopt(o, d.record)
+	}
 	o.alter(func(e *odd) { e.adopted, e.unrecorded, e.shown = e.adopted && !d.Changed, nil, nil })
-	p.queue.schedule(o, now, next)
+	p.queue.schedule(o, now, d.next)
 	p.show(o, d.RRset, d.Answer)
 	p.note(o, d.Problems)
-	p.count(o, was)
+	p.count(o, &d.Timeline, was)
 }
 
 // provide shows what a decision adds though the ledger does not have it, and takes nothing away (the exception of rule 5).
-func (p *Publisher) provide(o *owner, d rollover.Decision) {
+func (p *Publisher) provide(d *decided) {
+	o := d.owner
 	p.failed[o] = struct{}{}
 	was := o.timeline()
 	shown := union(o.shown(), d.RRset)
@@ -172,7 +206,7 @@ func (p *Publisher) provide(o *owner, d rollover.Decision) {
 		}
 	}
 	unrecorded := was.Unrecorded(d.Timeline.Keys)
-	o.alter(func(d *odd) { d.unrecorded, d.shown = unrecorded, shown })
+	o.alter(func(e *odd) { e.unrecorded, e.shown = unrecorded, shown })
 	answer := d.Answer
 	if len(shown) > 0 {
 		answer = rollover.Records

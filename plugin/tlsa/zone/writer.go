@@ -42,6 +42,11 @@ func (w *Writer) Set(owner, host, apex string, set *Set) {
 	if len(base) == len(host) {
 		base = host // it is kept, and owner need not be
 	}
+	if w.drafts[base] == nil && set != nil {
+		if e, _ := w.table.Lookup(owner); e.Owner && e.Set.equal(set) {
+			return // a start sets all owners twice
+		}
+	}
 	d := w.draft(base)
 	i, was := slices.BinarySearchFunc(d.owners, place{lead: lead}, func(o drafted, p place) int { return o.compare(p) })
 	if !was && set == nil {

@@ -51,6 +51,25 @@ func TestOwnerBringsItsAncestorsIntoBeing(t *testing.T) {
 	}
 }
 
+func TestWhatWasSetLastShows(t *testing.T) {
+	var table Table
+	w := NewWriter(&table)
+	const owner, host, apex = "_25._tcp.mail.example.org.", "mail.example.org.", "example.org."
+	one, two := NewSet([]dane.Association{association(1)}, 300), NewSet([]dane.Association{association(2)}, 300)
+	w.Set(owner, host, apex, one)
+	w.Flush()
+	w.Set(owner, host, apex, NewSet([]dane.Association{association(1)}, 300))
+	if changed := w.Changed(); len(changed) > 0 {
+		t.Errorf("what answers the same changes %v", changed)
+	}
+	w.Set(owner, host, apex, two)
+	w.Set(owner, host, apex, one)
+	w.Flush()
+	if e := entry(t, &table, owner); e.Set.Len() != 1 || !e.Set.equal(one) {
+		t.Errorf("%+v shows, want what was set last", e)
+	}
+}
+
 func TestOwnerAtTheApexStopsThere(t *testing.T) {
 	var table Table
 	w := NewWriter(&table)
