@@ -82,16 +82,25 @@ func (b backend) Look(owner string) publish.ZoneView {
 	} else if v.Cut == "" && b.has(owner, dns.TypeDNAME) != nil {
 		v.Cut = owner
 	}
-	v.Hidden = b.hidden(name)
-	if alias, ok := b.has(hostOf(owner), dns.TypeCNAME).(*dns.CNAME); ok {
+	host := hostOf(owner)
+	m = b.ask(host, dns.TypeCNAME, false)
+	if alias, ok := recordIn(m, host, dns.TypeCNAME).(*dns.CNAME); ok {
 		v.Alias = strings.ToLower(alias.Target)
+	}
+	if m == nil || m.Rcode != dns.RcodeNameError || len(m.Answer) > 0 { // below a name that does not exist nothing does (RFC 8020)
+		v.Hidden = b.hidden(name)
 	}
 	return v
 }
 
 // has gives the record of the type at name, nil if there is none.
 func (b backend) has(name string, qtype uint16) dns.RR {
-	if m := b.ask(name, qtype, false); m != nil {
+	return recordIn(b.ask(name, qtype, false), name, qtype)
+}
+
+// recordIn gives the record of the type at name in an answer, which may be nil.
+func recordIn(m *dns.Msg, name string, qtype uint16) dns.RR {
+	if m != nil {
 		for _, rr := range m.Answer {
 			if rr.Header().Rrtype == qtype && strings.EqualFold(rr.Header().Name, name) {
 				return rr
