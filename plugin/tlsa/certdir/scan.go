@@ -41,7 +41,7 @@ func (s *scan) walk(d *dir) {
 	}
 	r := &visit{info: t.info, receipt: receipt{note: groupWritable(d, t.info)}}
 	s.receipt = r
-	r.watched(s.watchDir(d))
+	r.self = s.watchDir(d)
 	tooDeep := s.tooDeep
 	list, ok := s.list(d)
 	if !ok {
