@@ -64,7 +64,7 @@ func BenchmarkSweepOfUnchangedLineages(b *testing.B) {
 			whole := cpu(b) - busy
 			busy, sweeps := cpu(b), 0
 			for b.Loop() {
-				for range wholeEvery {
+				for range armEvery {
 					sweeps++
 					r.sweep(true)
 				}

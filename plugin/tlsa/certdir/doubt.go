@@ -91,3 +91,13 @@ func (s *scan) show(l *lineage, next *Lineage) {
 func (l *Lineage) equal(o *Lineage) bool {
 	return l.PrivateKey == o.PrivateKey && slices.EqualFunc(l.Files, o.Files, File.equal) && equalLeaves(l.Leaves, o.Leaves)
 }
+
+func equalLeaves(a, b []Leaf) bool {
+	return slices.EqualFunc(a, b, func(a, b Leaf) bool {
+		return a.Material == b.Material && slices.Equal(a.DNSNames, b.DNSNames) && slices.Equal(a.Files, b.Files)
+	})
+}
+
+func (f File) equal(o File) bool {
+	return f.Path == o.Path && (f.Doubt == o.Doubt || f.Doubt != nil && o.Doubt != nil && *f.Doubt == *o.Doubt)
+}

@@ -34,6 +34,7 @@ type trail struct {
 	at, rest string
 	links    int
 	link     bool // the first step is known to be a link: no need to ask
+	way      way  // that is gone, if it can be gone again
 }
 
 // followLink is follow for a name that its directory lists as a link.
@@ -101,6 +102,10 @@ func (t *trail) look(name string) (done bool) {
 		if t.links > 0 {
 			t.pave(name)
 		}
+		if t.way.text != "" {
+			t.way.to = t.at
+			t.s.way = t.way
+		}
 		t.info, t.real = st, next
 		return true
 	case !st.isDir():
@@ -132,12 +137,29 @@ func (t *trail) hop(name string) (done bool) {
 		t.err = err
 		return true
 	}
+	t.turn(to)
+	return false
+}
+
+// A way is where a link in a directory leads up to its last step, if it meets no other link. The links of a lineage share it.
+type way struct{ at, text, to string }
+
+// turn goes where a link leads.
+func (t *trail) turn(to string) {
+	slash := strings.LastIndexByte(to, '/') + 1
+	t.way = way{}
+	if t.links == 1 && t.rest == "" && slash < len(to) {
+		t.way = way{at: t.at, text: to[:slash]}
+		if last := t.s.way; last.at == t.way.at && last.text == t.way.text {
+			t.at, t.rest = last.to, to[slash:]
+			return
+		}
+	}
 	if strings.HasPrefix(to, "/") {
 		t.at = "/"
 	}
 	t.rest = strings.TrimSuffix(to, "/") + "/" + t.rest
 	t.rest = strings.TrimSuffix(t.rest, "/")
-	return false
 }
 
 // pass watches the directory that the trail is in and takes note of who may write there.

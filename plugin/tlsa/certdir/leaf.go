@@ -22,8 +22,7 @@ type gathered struct {
 	shown   []File
 
 	certs, chain []*dane.Certificate
-	holders      map[string][]string // by SHA-256 of the certificate: the files that may have it as a leaf
-	held         [][]*dane.Certificate
+	held         []holding // of each of shown
 	found        []dane.Leaf
 	leaves       []Leaf
 	privateKey   string
@@ -31,8 +30,14 @@ type gathered struct {
 	short        time.Time // since when a file lacks the issuers it had; zero if none does
 }
 
+// holding are the certificates in a file, of which none is a leaf by the name of some files.
+type holding struct {
+	certs    []*dane.Certificate
+	leafless bool
+}
+
 func (w *Watcher) gather(l *lineage, now time.Time, list []status, r *reader) *gathered {
-	g := &gathered{lineage: l, cfg: &w.cfg, seed: w.seed, reader: r, now: now, holders: make(map[string][]string)}
+	g := &gathered{lineage: l, cfg: &w.cfg, seed: w.seed, reader: r, now: now}
 	for i := range list {
 		if st := list[i]; !st.gone {
 			g.add(&st)
@@ -111,7 +116,6 @@ func (g *gathered) isOfNoUse(l label, c *dane.Content) bool {
 }
 
 func (g *gathered) read(st *status) (*dane.Content, *rollover.Problem) {
-	none := &dane.Content{}
 	switch {
 	case st.bad != nil:
 		return nil, st.bad
@@ -119,9 +123,9 @@ func (g *gathered) read(st *status) (*dane.Content, *rollover.Problem) {
 		if g.privateKey == "" && g.reader.canOpen(st.real) {
 			g.privateKey = st.path
 		}
-		return none, nil
+		return &dane.Content{}, nil
 	case st.role == roleAnchor:
-		return none, nil
+		return &dane.Content{}, nil
 	}
 	content, why := g.reader.content(st.path, st.real, st.info)
 	if why == nil && content.PrivateKeys > 0 && g.privateKey == "" {
@@ -142,17 +146,12 @@ func (g *gathered) take(f *status, content *dane.Content) {
 		shown.Doubt = detachedMount(f.path)
 	}
 	g.shown = append(g.shown, shown)
-	g.held = append(g.held, content.Certificates)
+	g.held = append(g.held, holding{content.Certificates, f.role == roleChain})
 	if f.role == roleChain {
 		g.chain = append(g.chain, content.Certificates...)
 		return
 	}
 	g.certs = append(g.certs, content.Certificates...)
-	for _, c := range content.Certificates {
-		if !slices.Contains(g.holders[c.SHA256], f.path) {
-			g.holders[c.SHA256] = append(g.holders[c.SHA256], f.path)
-		}
-	}
 	if !g.lineage.dir.root.staged {
 		return
 	}
@@ -165,7 +164,7 @@ func (g *gathered) take(f *status, content *dane.Content) {
 func (g *gathered) keep(f, old *file, path string, why *rollover.Problem) {
 	g.doubt = true
 	g.shown = append(g.shown, File{Path: path, Doubt: why})
-	g.held = append(g.held, nil)
+	g.held = append(g.held, holding{})
 	if old == nil {
 		return
 	}
@@ -183,7 +182,7 @@ func (g *gathered) finish(w *Watcher) *Lineage {
 		}
 		g.addLeaf(Leaf{
 			Material: leaf.Material(), Algorithm: dane.KeyAlgorithm(leaf.SPKI),
-			DNSNames: leaf.DNSNames, Files: g.holders[leaf.SHA256],
+			DNSNames: leaf.DNSNames, Files: g.holders(leaf.SHA256),
 		})
 	}
 	g.keepIssuers(w, isLeaf)
@@ -206,6 +205,16 @@ func (g *gathered) finish(w *Watcher) *Lineage {
 	}
 }
 
+// holders are the files that have a certificate, by its SHA-256, as a leaf.
+func (g *gathered) holders(id string) (files []string) {
+	for i, h := range g.held {
+		if !h.leafless && slices.ContainsFunc(h.certs, func(c *dane.Certificate) bool { return c.SHA256 == id }) {
+			files = append(files, g.shown[i].Path)
+		}
+	}
+	return slices.Clip(files)
+}
+
 // keepIssuers remembers the issuers of each file, which stand when it falls in doubt.
 func (g *gathered) keepIssuers(w *Watcher, isLeaf map[string]bool) {
 	n := 0
@@ -214,7 +223,7 @@ func (g *gathered) keepIssuers(w *Watcher, isLeaf map[string]bool) {
 		if f.ignored {
 			continue
 		}
-		for _, c := range g.held[n] {
+		for _, c := range g.held[n].certs {
 			if !isLeaf[c.SHA256] && !c.Challenge {
 				f.issuers = append(f.issuers, w.share(c))
 			}
@@ -284,14 +293,4 @@ func (w *Watcher) share(c *dane.Certificate) *dane.Certificate {
 func compareLeaves(a, b Leaf) int {
 	x, y := a.Material, b.Material
 	return cmp.Or(x.NotAfter.Compare(y.NotAfter), cmp.Compare(x.Leaf.SHA256, y.Leaf.SHA256), cmp.Compare(x.Leaf.SPKI, y.Leaf.SPKI))
-}
-
-func equalLeaves(a, b []Leaf) bool {
-	return slices.EqualFunc(a, b, func(a, b Leaf) bool {
-		return a.Material == b.Material && slices.Equal(a.DNSNames, b.DNSNames) && slices.Equal(a.Files, b.Files)
-	})
-}
-
-func (f File) equal(o File) bool {
-	return f.Path == o.Path && (f.Doubt == o.Doubt || f.Doubt != nil && o.Doubt != nil && *f.Doubt == *o.Doubt)
 }

@@ -111,10 +111,15 @@ func trimECC(name string) string {
 	return name
 }
 
-// cutSuffix cuts the first of suffixes that name ends in, in any case, and gives it in lower case. Something must be left.
+// cutSuffix cuts the one of suffixes that name ends in, in any case, and gives it in lower case. Something must be left. Each
+// has one dot, in front.
 func cutSuffix(name, suffixes string) (stem, suffix string) {
+	at := strings.LastIndexByte(name, '.')
+	if at <= 0 {
+		return name, ""
+	}
 	for s := range strings.FieldsSeq(suffixes) {
-		if at := len(name) - len(s); at > 0 && strings.EqualFold(name[at:], s) {
+		if at+len(s) == len(name) && strings.EqualFold(name[at:], s) {
 			return name[:at], s
 		}
 	}

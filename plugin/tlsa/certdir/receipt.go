@@ -11,12 +11,13 @@ import (
 // Where there are very many files, most sweeps are light: a directory that is as it was at its last whole visit, with those
 // that its links lead through, has the same names and links, so it need not be read again. Only a file that is written to in
 // place leaves no trace in a directory. Events tell of that; in case they do not, each file is looked at in every fourth
-// sweep, and in each where there are no events. A watch can be lost in silence (W8): all are asserted in the whole visit that
-// each directory has once in 32 sweeps.
+// sweep, and in each where there are no events. A watch can be lost in silence (W8): those of each directory are asserted
+// once in 32 sweeps. And once in 128 each has a whole visit, whatever its times say.
 const (
 	manyFiles  = 100_000 // with fewer, every sweep is whole
 	filesEvery = 4
-	wholeEvery = 32
+	armEvery   = 32
+	wholeEvery = 128
 	// rested is how old the times of a directory must be to tell of every later change: FAT counts in steps of two seconds.
 	rested = 3 * time.Second
 )
@@ -24,7 +25,7 @@ const (
 // A visit is what a whole visit of a directory gathers for its receipt.
 type visit struct {
 	info
-	around []*place // the directories of links and of what they lead to, but not itself
+	places []*place // the directories of links and of what they lead to, but not itself
 	receipt
 }
 
@@ -36,16 +37,17 @@ type receipt struct {
 	files   int32  // those of them that were looked at
 	owner   uint32 // of all those files
 	armed   bool   // there was a source, so that what can be watched is
+	self    *watch // of the directory; nil if it is not watched
 	subs    []*dir // in their order, which decides what problems are told first
 	note    *rollover.Problem
-	around  []passed
-	watches []*watch
+	around  []passed // as the places of the visit
 }
 
 // passed is a directory that links lead through or into.
 type passed struct {
 	real  string
 	print uint64
+	watch *watch // nil if it is not watched
 }
 
 // print sums up what a directory or file is.
@@ -69,17 +71,11 @@ func (s *scan) lighten() {
 
 // pass notes a directory that links of the directory that is visited lead through or into.
 func (r *visit) pass(p *place, e *watch) {
-	if r == nil || p.inode == r.inode || slices.ContainsFunc(r.around, func(o *place) bool { return o.real == p.real }) {
+	if r == nil || p.inode == r.inode || slices.ContainsFunc(r.places, func(o *place) bool { return o.real == p.real }) {
 		return
 	}
-	r.around = append(r.around, p)
-	r.watched(e)
-}
-
-func (r *visit) watched(e *watch) {
-	if r != nil && e != nil && !slices.Contains(r.watches, e) {
-		r.watches = append(r.watches, e)
-	}
+	r.places = append(r.places, p)
+	r.around = append(r.around, passed{real: p.real, watch: e})
 }
 
 // issue keeps the receipt of a whole visit, or none if there is anything odd about the directory or its files.
@@ -104,17 +100,16 @@ func (s *scan) issue(d *dir, r *visit, list []status) {
 	if len(list) > 0 {
 		r.owner = list[0].uid
 	}
-	out := &receipt{
-		print: s.print(r.info), entries: r.entries, files: int32(len(list)), owner: r.owner, note: r.note, armed: s.w.watches.src != nil,
-		subs: slices.Clip(r.subs), around: make([]passed, len(r.around)), watches: slices.Clip(r.watches),
-	}
-	for i, p := range r.around {
-		out.around[i] = passed{p.real, s.print(p.info)}
+	out := r.receipt
+	out.print, out.files, out.armed = s.print(r.info), int32(len(list)), s.w.watches.src != nil
+	out.subs, out.around = slices.Clip(r.subs), slices.Clip(r.around)
+	for i, p := range r.places {
+		out.around[i].print = s.print(p.info)
 	}
 	if d.parent != nil {
 		out.above = d.parent.real
 	}
-	d.receipt = out
+	d.receipt = &out
 }
 
 // isAtRest tells whether whatever happens to a directory from now on will show in its times, and nothing is going on there.
@@ -124,7 +119,7 @@ func (s *scan) isAtRest(d *dir, r *visit) bool {
 	if !old(r.info) || r.nameless {
 		return false
 	}
-	for _, p := range r.around {
+	for _, p := range r.places {
 		if !old(p.info) || p.nameless || p.open {
 			return false
 		}
@@ -137,13 +132,21 @@ func (s *scan) isAtRest(d *dir, r *visit) bool {
 	return true
 }
 
+// isTurn tells whether this sweep is the one of so many in which a directory is looked at more closely.
+func (s *scan) isTurn(d *dir, every uint64) bool { return (d.turn+s.w.sweeps)%every == 0 }
+
 // accept makes a visit short if the receipt of the last whole one still holds.
 func (s *scan) accept(d *dir) bool {
 	r := d.receipt
-	if !s.light || r == nil || (d.turn+s.w.sweeps)%wholeEvery == 0 || !s.holds(d, r) {
+	if !s.light || r == nil || s.isTurn(d, wholeEvery) || d.root.survey == nil || d.root.survey.remote {
 		return false
 	}
-	for _, e := range r.watches {
+	events := s.w.watches.src != nil
+	arms := events && (!r.armed || s.isTurn(d, armEvery))
+	if r.armed && !events || arms && !s.arm(d, r) || !s.holds(d, r, arms || s.isTurn(d, s.every)) {
+		return false
+	}
+	for e := range r.watches {
 		e.epoch = s.epoch
 	}
 	if r.files > 0 {
@@ -157,23 +160,55 @@ func (s *scan) accept(d *dir) bool {
 	return true
 }
 
-// holds tells whether a directory and what its links lead to are as they were.
-func (s *scan) holds(d *dir, r *receipt) bool {
-	if d.root.survey == nil || d.root.survey.remote || r.armed != (s.w.watches.src != nil) || !s.isStill(d, r) {
+// arm asserts the watches before everything is looked at (W4). Of where a directory that links lead to is now, a whole visit
+// tells.
+func (s *scan) arm(d *dir, r *receipt) bool {
+	if d.parent == nil || len(d.hops) > 0 {
 		return false
 	}
-	for _, e := range r.watches {
-		if s.w.watches.byID[e.inode] != e {
+	r.self = s.watchDir(d)
+	for i := range r.around {
+		p := &r.around[i]
+		now, err := s.w.disk.lstat(p.real)
+		if err != nil || s.print(now) != p.print {
+			return false
+		}
+		p.watch = s.w.watches.want(p.real, now.inode, s.epoch)
+	}
+	r.armed = true
+	return true
+}
+
+// watches iterates over those that stand for a directory.
+func (r *receipt) watches(yield func(*watch) bool) {
+	if r.self != nil && !yield(r.self) {
+		return
+	}
+	for i := range r.around {
+		if e := r.around[i].watch; e != nil && !yield(e) {
+			return
+		}
+	}
+}
+
+// holds tells whether a directory and what its links lead to are as they were, with the files or without.
+func (s *scan) holds(d *dir, r *receipt, files bool) bool {
+	for e := range r.watches {
+		if e.dropped {
 			return false
 		}
 	}
-	for _, p := range r.around {
+	if !s.isStill(d, r) {
+		return false
+	}
+	for i := range r.around {
+		p := &r.around[i]
 		if now, err := s.w.disk.lstat(p.real); err != nil || s.print(now) != p.print {
 			return false
 		}
 	}
 	for l := range d.lineages.all {
-		if l.shadow || s.w.marks.of[l] != nil || (d.turn+s.w.sweeps)%s.every == 0 && !s.areStill(l) {
+		if l.shadow || s.w.marks.of[l] != nil || files && !s.areStill(l) {
 			return false
 		}
 	}

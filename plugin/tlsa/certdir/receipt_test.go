@@ -218,8 +218,61 @@ func TestLightSweepsReadNothing(t *testing.T) {
 		t.Errorf("%d directories read in %d sweeps of two", read, wholeEvery+2)
 	}
 	for _, path := range []string{"/live/a", "/archive/a"} {
-		if n := f.count(base + path); n == 0 || n > 4 || f.removed(base+path) > 0 {
+		if n := f.count(base + path); n < wholeEvery/armEvery || n > wholeEvery/armEvery+3 || f.removed(base+path) > 0 {
 			t.Errorf("%s was asserted %d times and removed %d times in %d sweeps", strings.TrimPrefix(path, "/"), n, f.removed(base+path), wholeEvery+2)
+		}
+	}
+	w.watches.drop(w.watches.byPath[base+"/archive/a"])
+	if r.sweep(true); f.count(base+"/archive/a") == 0 {
+		t.Error("a light sweep goes by a watch that was dropped")
+	}
+}
+
+// An eager source changes a file just before its directory is watched for the first time.
+type eager struct {
+	*fake
+	change map[string]func()
+}
+
+func (e *eager) Add(path string) error {
+	if change := e.change[path]; change != nil {
+		delete(e.change, path)
+		change()
+	}
+	return e.fake.Add(path)
+}
+
+// The sweep that begins to watch a tree finds what was changed until then, though it reads nothing again (W4).
+func TestWhatChangesBeforeItIsWatchedIsFound(t *testing.T) {
+	p := newPKI(t)
+	for what, change := range map[string]func(base string){
+		"a file written to in place": func(base string) { write(t, base+"/archive/a/cert1.pem", p.issue("b").fullchain) },
+		"a file replaced":            func(base string) { replace(t, base+"/archive/a/cert1.pem", p.issue("b").fullchain) },
+		"another file linked":        func(base string) { link(t, "../../archive/b/cert1.pem", base+"/live/a/cert.pem") },
+		"a directory moved": func(base string) {
+			ok(t, os.Rename(base+"/archive/a", base+"/archive/c"))
+			ok(t, os.Rename(base+"/archive/b", base+"/archive/a"))
+		},
+	} {
+		for _, dir := range []string{"/live/a", "/archive/a"} {
+			base, err := filepath.EvalSymlinks(t.TempDir())
+			ok(t, err)
+			for _, name := range []string{"a", "b"} {
+				write(t, base+"/archive/"+name+"/cert1.pem", p.issue(name).fullchain)
+				link(t, "../../archive/"+name+"/cert1.pem", base+"/live/"+name+"/cert.pem")
+			}
+			w := New(Config{Certs: []string{base + "/live"}, Rescan: time.Minute, Quiet: quiet, MaxQuiet: maxQuiet})
+			w.many, w.rested = 0, -time.Hour
+			w.Sweep(context.Background())
+			f := newFake()
+			w.openSource = func() (source, error) {
+				return &eager{f, map[string]func(){base + dir: func() { change(base) }}}, nil
+			}
+			r := runner{w: w, ctx: t.Context(), apply: func(Changes) {}}
+			if r.sweep(false); len(w.marks.queue) == 0 || f.count(base+"/live/b") == 0 {
+				t.Errorf("%s before %s is watched: nothing is to be looked at", what, dir)
+			}
+			r.disconnect()
 		}
 	}
 }

@@ -41,7 +41,7 @@ func (s *scan) walk(d *dir) {
 	}
 	r := &visit{info: t.info, receipt: receipt{note: groupWritable(d, t.info)}}
 	s.receipt = r
-	r.watched(s.watchDir(d))
+	r.self = s.watchDir(d)
 	tooDeep := s.tooDeep
 	list, ok := s.list(d)
 	if !ok {
@@ -146,6 +146,8 @@ func (s *scan) watchFile(real string, id inode) {
 	}
 }
 
+const usualFiles = 4 // in a directory of one lineage
+
 // list looks at every name of a directory and walks those below; not ok if it could not be read to its end.
 func (s *scan) list(d *dir) (list []status, ok bool) {
 	if d.only != nil {
@@ -166,6 +168,7 @@ func (s *scan) list(d *dir) (list []status, ok bool) {
 			return nil, false
 		}
 	}
+	list = make([]status, 0, min(len(entries), usualFiles))
 	for _, e := range entries {
 		list = s.addName(d, e.Name(), e.Type(), list)
 	}

@@ -47,6 +47,7 @@ type watch struct {
 	epoch   uint64 // of the scan that wanted it last
 	dirs    []*dir // those that are walked there
 	file    bool
+	dropped bool // it no longer stands
 }
 
 func newWatches(src source) *watches {
@@ -121,6 +122,7 @@ func (t *watches) drop(e *watch) {
 	if t.byID[e.inode] != e {
 		return
 	}
+	e.dropped = true
 	_ = t.src.Remove(e.path) // it may be gone already
 	delete(t.byID, e.inode)
 	for _, path := range append(e.aliases, e.path) {
@@ -143,6 +145,9 @@ func (t *watches) dropBefore(epoch uint64) {
 func (t *watches) close() {
 	if t.src != nil {
 		_ = t.src.Close()
+	}
+	for _, e := range t.byID {
+		e.dropped = true
 	}
 	failed := t.failed
 	*t = *newWatches(nil)

@@ -120,6 +120,7 @@ type scan struct {
 	tooDeep int    // counts directories that were not read
 
 	places map[string]*place
+	way    way             // the last one
 	mounts map[string]bool // nil until asked for
 	remote map[uint64]bool // by device
 	there  map[*root]bool

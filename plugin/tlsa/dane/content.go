@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -39,7 +38,13 @@ func Parse(data []byte) (*Content, error) { return new(Pool).Parse(data) }
 
 // A Pool spares work where the same certificates stand in many files, as issuers do: those that were parsed last it gives
 // again. The zero Pool is empty. It is not safe for concurrent use.
-type Pool struct{ last [16]*Certificate }
+type Pool struct{ last [16]pooled }
+
+// pooled is a certificate and the PEM block that it was first met in, none if it stood by itself.
+type pooled struct {
+	*Certificate
+	text []byte
+}
 
 // Parse is the function Parse, but that Contents share Certificates with the same octets.
 func (p *Pool) Parse(data []byte) (*Content, error) {
@@ -69,19 +74,41 @@ func (p *Pool) Parse(data []byte) (*Content, error) {
 
 // certificate is ParseCertificate for what may be there already.
 func (p *Pool) certificate(der []byte) (*Certificate, error) {
-	at := len(p.last) - 1 // what was not met for longest makes room
-	var c *Certificate
-	if i := slices.IndexFunc(p.last[:], func(c *Certificate) bool { return c != nil && bytes.Equal(c.raw, der) }); i >= 0 {
-		at, c = i, p.last[i]
-	} else {
-		var err error
-		if c, err = ParseCertificate(der); err != nil {
-			return nil, err
+	if p.met(func(c pooled) bool { return bytes.Equal(c.raw, der) }) {
+		return p.last[0].Certificate, nil
+	}
+	c, err := ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	copy(p.last[1:], p.last[:]) // what was not met for longest makes room
+	p.last[0] = pooled{Certificate: c}
+	return c, nil
+}
+
+// met looks for a certificate and puts it first.
+func (p *Pool) met(is func(pooled) bool) bool {
+	for i := range p.last {
+		if c := p.last[i]; c.Certificate != nil && is(c) {
+			copy(p.last[1:i+1], p.last[:i])
+			p.last[0] = c
+			return true
 		}
 	}
-	copy(p.last[1:at+1], p.last[:at])
-	p.last[0] = c
-	return c, nil
+	return false
+}
+
+// block is certificate for a PEM block: one that was met before need not be decoded.
+func (p *Pool) block(b block, list *[]*Certificate) error {
+	if p.met(func(c pooled) bool { return len(c.text) > 0 && bytes.Equal(c.text, b.text) }) {
+		*list = append(*list, p.last[0].Certificate)
+		return nil
+	}
+	err := decode(b, p.certificate, list)
+	if err == nil && p.last[0].text == nil {
+		p.last[0].text = bytes.Clone(b.text)
+	}
+	return err
 }
 
 // filling is a Content while it is read.
@@ -113,7 +140,7 @@ func (c filling) readPEM(data []byte) error {
 func (c filling) addBlock(b block) error {
 	switch b.label {
 	case "CERTIFICATE", "X509 CERTIFICATE":
-		return decode(b, c.pool.certificate, &c.Certificates)
+		return c.pool.block(b, &c.Certificates)
 	case "TRUSTED CERTIFICATE":
 		return decode(b, c.pool.trusted, &c.Certificates)
 	case "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST":

@@ -39,7 +39,7 @@ func nextBlock(data []byte) (b block, rest []byte, err error) {
 				return block{}, nil, ErrTruncated
 			}
 			size := len(data) - len(after) + n
-			return block{label, data[:size]}, data[size:], nil
+			return block{string(label), data[:size]}, data[size:], nil
 		}
 		if isFragment(line) {
 			return block{}, nil, ErrTruncated
@@ -50,12 +50,12 @@ func nextBlock(data []byte) (b block, rest []byte, err error) {
 }
 
 // bodyLen gives the number of octets up to and with the END line that belongs to label.
-func bodyLen(data []byte, want string) (n int, ok bool) {
+func bodyLen(data, want []byte) (n int, ok bool) {
 	for rest := data; len(rest) > 0; {
 		line, after := cutLine(rest)
 		if bytes.HasPrefix(line, []byte(dash)) {
 			got, ok := label(line, end)
-			return len(data) - len(after), ok && got == want
+			return len(data) - len(after), ok && bytes.Equal(got, want)
 		}
 		rest = after
 	}
@@ -71,13 +71,12 @@ func cutLine(data []byte) (line, rest []byte) {
 }
 
 // label gives what stands in a BEGIN or END line; trailing white space is allowed, as in OpenSSL.
-func label(line []byte, prefix string) (string, bool) {
-	s, ok := bytes.CutPrefix(bytes.TrimRight(line, " \t\r\n"), []byte(prefix))
-	if !ok {
-		return "", false
+func label(line []byte, prefix string) (s []byte, ok bool) {
+	if s, ok = bytes.CutPrefix(bytes.TrimRight(line, " \t\r\n"), []byte(prefix)); !ok {
+		return nil, false
 	}
 	s, ok = bytes.CutSuffix(s, []byte(dash))
-	return string(s), ok && len(s) > 0 && !bytes.Contains(s, []byte(dash))
+	return s, ok && len(s) > 0 && !bytes.Contains(s, []byte(dash))
 }
 
 // isFragment tells whether a line outside every block looks like one that should have been a BEGIN or END line: indented,
