@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,13 +27,15 @@ func inject(all ...injection) func(*trouble) func() {
 		tr.t.Helper()
 		out := tr.path("strace")
 		args := []string{"-f", "-p", strconv.Itoa(tr.cmd.Process.Pid), "-o", out}
-		var calls []string
+		var calls, paths []string
 		for _, i := range all {
 			calls = append(calls, i.calls)
 			args = append(args, "-e", "inject="+i.calls+":error="+i.errno)
-			for _, p := range i.paths {
-				args = append(args, "-P", tr.path(p))
-			}
+			paths = append(paths, i.paths...)
+		}
+		slices.Sort(paths)
+		for _, p := range slices.Compact(paths) {
+			args = append(args, "-P", tr.path(p))
 		}
 		strace := exec.Command("strace", append(args, "-e", "trace="+strings.Join(calls, ","))...)
 		log := &journal{}
@@ -84,10 +87,19 @@ func ledgerInjections() map[string]fault {
 			add("fdatasync, and a new ledger's "+call+" with "+errno, "ledger-failing", 0, bad, injection{calls: call, errno: errno})
 		}
 	}
+	state := []string{"state", filepath.Join("state", "ledger"), filepath.Join("state", "ledger.new"), filepath.Join("state", "ledger.bak")}
 	for _, errno := range []string{"EMFILE", "EACCES", "EROFS", "ENFILE"} {
-		add("fdatasync, and openat with "+errno, "ledger-failing", 0, bad,
-			injection{"openat", errno, []string{"state", filepath.Join("state", "ledger"), filepath.Join("state", "ledger.new")}})
+		add("fdatasync, and openat with "+errno, "ledger-failing", 0, bad, injection{"openat", errno, state})
 	}
+	for _, errno := range []string{"EIO", "EACCES", "ESTALE"} {
+		add("fdatasync, and newfstatat with "+errno, "ledger-failing", 0, bad, injection{"newfstatat", errno, state})
+	}
+	// A mount with a file open for writing cannot be made read-only; a file system that met an error is: then all of these fail.
+	var readOnly []injection
+	for _, call := range []string{"pwrite64", "fdatasync", "fsync", "ftruncate", "fallocate", "renameat", "unlinkat"} {
+		readOnly = append(readOnly, injection{call, "EROFS", state})
+	}
+	add("all that writes to a file system which is read-only now", "ledger-failing", 0, readOnly...)
 	return faults
 }
 

@@ -149,3 +149,74 @@ func TestUnmountedVolumeIsReportedWhole(t *testing.T) {
 		}
 	})
 }
+
+// What is mounted over a good certificate, or made in its place, and is none: nobody opens it, and the certificate stays.
+func TestDevicesAndMountsInACertificatesPlaceLoseNothing(t *testing.T) {
+	device := func(mode uint32, major, minor uint32) func(t *testing.T, base, path string) {
+		return func(t *testing.T, _, path string) {
+			ok(t, os.Remove(path))
+			ok(t, unix.Mknod(path, mode|0o644, int(unix.Mkdev(major, minor))))
+		}
+	}
+	places := map[string]struct {
+		make func(t *testing.T, base, path string)
+		want string
+	}{
+		"a device of zeros":        {device(unix.S_IFCHR, 1, 5), "; doubt a.pem not-regular"},
+		"a terminal":               {device(unix.S_IFCHR, 5, 0), "; doubt a.pem not-regular"},
+		"a device that never was":  {device(unix.S_IFCHR, 250, 99), "; doubt a.pem not-regular"},
+		"a disk":                   {device(unix.S_IFBLK, 7, 0), "; doubt a.pem not-regular"},
+		"a watchdog, to be opened": {device(unix.S_IFCHR, 10, 130), "; doubt a.pem not-regular"},
+		"a device mounted":         {func(t *testing.T, _, path string) { bind(t, "/dev/zero", path) }, "; doubt a.pem not-regular"},
+		"an empty file mounted":    {func(t *testing.T, base, path string) { write(t, base+"/empty", ""); bind(t, base+"/empty", path) }, "; doubt a.pem empty"},
+		"a pipe mounted": {func(t *testing.T, base, path string) {
+			ok(t, unix.Mkfifo(base+"/pipe", 0o644))
+			bind(t, base+"/pipe", path)
+		}, "; doubt a.pem not-regular"},
+		"a file of anybody mounted": {func(t *testing.T, base, path string) {
+			write(t, base+"/any", "x")
+			ok(t, os.Chmod(base+"/any", 0o666))
+			bind(t, base+"/any", path)
+		}, "; doubt a.pem writable-file"},
+	}
+	mounted(t, func(t *testing.T, w *Watcher, v *view, base, dir string) {
+		w.reader.open = func(path string, flags int) (int, error) {
+			if st, err := lstat(path); err == nil && !st.isRegular() && flags&unix.O_DIRECTORY == 0 {
+				t.Errorf("%s is opened, mode %o", path, st.mode)
+			}
+			return openDisk(path, flags)
+		}
+		for name, place := range places {
+			t.Run(name, func(t *testing.T) {
+				path := dir + "/x/a.pem"
+				write(t, path, v.pki.issue("a1").fullchain)
+				v.apply(w.Sweep(context.Background()))
+				base := t.TempDir()
+				place.make(t, base, path)
+				v.apply(w.Sweep(context.Background()))
+				if got, want := v.String(), "certs/x/a; a1 a.pem"+place.want; got != want {
+					t.Errorf("got %s\nwant %s", got, want)
+				}
+				_ = unix.Unmount(path, unix.MNT_DETACH)
+				ok(t, os.Remove(path))
+			})
+		}
+		// A file system over the directory hides the file, and has a pipe where it was.
+		write(t, dir+"/x/a.pem", v.pki.issue("a1").fullchain)
+		v.apply(w.Sweep(context.Background()))
+		ok(t, unix.Mount("tmpfs", dir+"/x", "tmpfs", 0, "mode=755"))
+		ok(t, unix.Mkfifo(dir+"/x/a.pem", 0o644))
+		v.apply(w.Sweep(context.Background()))
+		if got, want := v.String(), "certs/x/a; a1 a.pem; doubt a.pem not-regular"; got != want {
+			t.Errorf("under a file system: got %s\nwant %s", got, want)
+		}
+		ok(t, unix.Unmount(dir+"/x", 0))
+		// The root itself mounted below itself ends, and names nothing twice.
+		ok(t, os.Mkdir(dir+"/y", 0o755))
+		bind(t, dir, dir+"/y")
+		v.apply(w.Sweep(context.Background()))
+		if got, want := v.String(), "certs/x/a; a1 a.pem"; got != want {
+			t.Errorf("a root in itself: got %s\nwant %s", got, want)
+		}
+	})
+}

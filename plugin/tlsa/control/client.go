@@ -128,5 +128,8 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, into 
 	case reply.StatusCode != http.StatusOK:
 		return fmt.Errorf("%w: %s gives %s", ErrVersion, c.path, reply.Status)
 	}
-	return json.Unmarshal(data, into)
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("%w: reading the document of %s: %w", ErrVersion, c.path, err)
+	}
+	return nil
 }

@@ -51,7 +51,8 @@ func (p *Pool) Parse(data []byte) (*Content, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, ErrEmpty
 	}
-	c := filling{&Content{}, p}
+	left := maxChecks
+	c := filling{&Content{}, p, &left}
 	read := c.readPEM
 	element := cryptobyte.String(data)
 	switch whole := element.SkipASN1(asn1.SEQUENCE); {
@@ -115,7 +116,10 @@ func (p *Pool) block(b block, list *[]*Certificate) error {
 type filling struct {
 	*Content
 	pool *Pool
+	left *int // checks of signatures
 }
+
+func (c filling) request(der []byte) (*PublicKey, error) { return parseRequest(der, c.left) }
 
 func (c filling) readPEM(data []byte) error {
 	// A file system may show zeros where a crash or a copy left a hole.
@@ -144,7 +148,7 @@ func (c filling) addBlock(b block) error {
 	case "TRUSTED CERTIFICATE":
 		return decode(b, c.pool.trusted, &c.Certificates)
 	case "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST":
-		return decode(b, parseRequest, &c.PublicKeys)
+		return decode(b, c.request, &c.PublicKeys)
 	case "PUBLIC KEY":
 		return decode(b, parseKey, &c.PublicKeys)
 	case "RSA PUBLIC KEY":

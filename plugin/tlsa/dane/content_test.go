@@ -224,3 +224,22 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+// The work that a file of requests with large keys can ask for has an end; what comes then is taken on its form.
+func TestChecksOfRequestsHaveAnEnd(t *testing.T) {
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, rsaKey())
+	csr = must(t, csr, err)
+	left := 2
+	for range 2 {
+		_, err := parseRequest(csr, &left)
+		must(t, 0, err)
+	}
+	csr[len(csr)-1] ^= 1
+	if key, err := parseRequest(csr, &left); err != nil || key.SPKI == "" || left != 0 {
+		t.Errorf("with no checks left: %v, %v, %d left", key, err, left)
+	}
+	left = 1
+	if key, err := parseRequest(csr, &left); err == nil {
+		t.Errorf("with one left: %v", key)
+	}
+}

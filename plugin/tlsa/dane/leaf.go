@@ -69,7 +69,8 @@ func distinct(certs []*Certificate) []*Certificate {
 	return out
 }
 
-// maxChecks bounds the signature checks of one call: two for each certificate of two full files, with keys of usual sizes.
+// maxChecks bounds the signature checks of one call, and those of the requests of one file: two for each certificate of two
+// full files, with keys of usual sizes.
 const maxChecks = 1024
 
 // kin answers who issued whom, checking each signature once.

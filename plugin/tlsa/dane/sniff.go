@@ -21,7 +21,7 @@ func (c filling) readDER(data []byte) error {
 		return nil
 	}
 	if isRequest(data) {
-		key, err := parseRequest(data)
+		key, err := c.request(data)
 		if err == nil {
 			c.PublicKeys = append(c.PublicKeys, key)
 		}

@@ -137,7 +137,8 @@ func (o *opening) replace(backup *os.File, fault error, hasBackup bool) error {
 		o.notice = fmt.Sprintf("The ledger %s %v, and is kept as %s", o.path, fault, aside)
 	}
 	if o.origin == Restored {
-		o.notice += fmt.Sprintf("; its copy %s%s of %s is used.", o.path, backupSuffix, o.held.beat.Wall.Format(time.RFC3339))
+		o.notice += fmt.Sprintf("; its copy %s%s of %s is used. What the operator has done since (revoke, withdraw, restore) is not in it: do it again.",
+			o.path, backupSuffix, o.held.beat.Wall.Format(time.RFC3339))
 	} else if hasBackup {
 		aside, err := setAside(o.path+backupSuffix, o.now)
 		if err != nil {

@@ -98,7 +98,9 @@ func (p *Publisher) flush(part uint32) {
 	}
 	p.judge()
 	for _, z := range changed {
-		p.parts[z].n.Store(part)
+		if of := p.parts[z]; of != nil { // nil: no zone of the block; what is served does not depend on it
+			of.n.Store(part)
+		}
 	}
 	if len(changed) > 0 {
 		p.changed()

@@ -35,6 +35,8 @@ type Kind struct {
 	Hosts func(c *Case) []string
 	// Skipped: nobody opens the file at all.
 	Skipped bool
+	// Checked: so many signatures are to be checked that they have an end; each leaves some garbage.
+	Checked bool
 	// Heavy: so many files that the test of all kinds at once leaves it out.
 	Heavy bool
 }

@@ -212,6 +212,14 @@ func roleKinds() []Kind {
 		}),
 		content("X509 CERTIFICATE", ItsKey, "", func(c *Case) string { return toPEM("X509 CERTIFICATE", c.Evil.Cert) }),
 		{
+			Name: "roles: 30 authorities of one name with keys of 16,384 bits, and theirs", Carrier: chainPEM, Gives: ItsKey, Checked: true,
+			Content: func(c *Case, _ []byte) []byte { return rivals(c, 30, 16_384) },
+		},
+		{
+			Name: "roles: 60 authorities of one name with keys of 4,096 bits, and theirs", Carrier: chainPEM, Gives: ItsKey, Checked: true,
+			Content: func(c *Case, _ []byte) []byte { return rivals(c, 60, 4_096) },
+		},
+		{
 			Name: "roles: TRUSTED CERTIFICATE with garbage behind", Carrier: chainPEM, Fresh: malformed, Over: malformed,
 			Content: func(c *Case, _ []byte) []byte {
 				return []byte(toPEM("TRUSTED CERTIFICATE", append(slices.Clone(c.Evil.Cert), 1, 2)))

@@ -2,6 +2,7 @@ package hostiletest
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -108,11 +109,7 @@ func odd() []derFault {
 			return c.edit(atExtensions, extensions(append(list, sanOf(c.Host))...))
 		}
 	}
-	rsa := func(bits int) []byte {
-		n := append([]byte{0, 0xc1}, bytes.Repeat([]byte{0xa5}, bits/8-1)...)
-		return tlv(0x30, []byte("\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00"),
-			tlv(3, []byte{0}, tlv(0x30, tlv(2, n), tlv(2, []byte{1, 0, 1}))))
-	}
+	rsa := func(bits int) []byte { return rsaKey(bits, 0xa5) }
 	other := func(oid string, bits int) []byte {
 		return tlv(0x30, tlv(0x30, tlv(6, []byte(oid))), tlv(3, []byte{0}, bytes.Repeat([]byte{7}, bits)))
 	}
@@ -236,4 +233,33 @@ func derKind(f derFault, carrier *Carrier, wrap func([]byte) []byte, reason stri
 		k.Gives = ItsKey
 	}
 	return k
+}
+
+// rsaKey is a public key that nobody has the private half of: its modulus is an odd number.
+func rsaKey(bits int, fill byte) []byte {
+	n := append([]byte{0, 0xc1}, bytes.Repeat([]byte{fill | 1}, bits/8-1)...)
+	return tlv(0x30, []byte("\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00"),
+		tlv(3, []byte{0}, tlv(0x30, tlv(2, n), tlv(2, []byte{1, 0, 1}))))
+}
+
+// rivals are, behind a good chain, as many authorities of one name with large keys and as many certificates of that name's, none
+// by any of them: each pair is to be checked, and none of it is quick.
+func rivals(c *Case, n, bits int) []byte {
+	const sha256WithRSA = "\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00"
+	name := func(s string) []byte {
+		return tlv(0x30, tlv(0x31, tlv(0x30, []byte("\x06\x03\x55\x04\x03"), tlv(12, []byte(s)))))
+	}
+	text := chain(c, c.Evil)
+	for i := range 2 * n {
+		parts := children(children(c.Evil.Cert)[0])
+		parts[atAlgorithm], parts[atIssuer], parts[atExtensions] = []byte(sha256WithRSA), name("rival"), nil
+		parts[atSubject] = name("rival")
+		if i >= n {
+			parts[atSubject] = name(fmt.Sprint("child ", i))
+		}
+		parts[atKey] = rsaKey(bits, byte(2*i))
+		signature := bytes.Repeat([]byte{byte(i)}, bits/8)
+		text = append(text, toPEM("CERTIFICATE", tlv(0x30, tlv(0x30, parts...), []byte(sha256WithRSA), tlv(3, []byte{0}, signature)))...)
+	}
+	return text
 }
