@@ -158,7 +158,7 @@ func (s *simulation) keys(slot int) {
 			}
 		}
 	case 1: // renewed without a new key
-		if c != nil && s.may(s.again(c)) {
+		if c != nil && s.may(s.again(c)) && s.noticed(slot) {
 			s.reach("renewed with the same key")
 			s.install(slot, s.again(c))
 		}
@@ -187,6 +187,13 @@ func (s *simulation) keys(slot int) {
 func (s *simulation) readable() bool {
 	return !slices.ContainsFunc(s.nodes, func(n *node) bool {
 		return n.hidden != fine || n.delay > n.p.Hold || slices.ContainsFunc(n.files, func(f *file) bool { return f.condition != fine })
+	})
+}
+
+// noticed tells whether every node has seen what is installed in a lineage.
+func (s *simulation) noticed(slot int) bool {
+	return !slices.ContainsFunc(s.nodes, func(n *node) bool {
+		return !slices.ContainsFunc(n.files, func(f *file) bool { return f.path == paths().live[slot] && f.holds == s.slots[slot] && f.seen })
 	})
 }
 

@@ -58,23 +58,27 @@ func isPlain(data []byte, blocks int) bool {
 	return begins == blocks && ends == blocks && bytes.HasPrefix(data, []byte("-----BEGIN ")) && bytes.Count(data, []byte("\n\n")) == 0
 }
 
-// certificateLabels are those under which OpenSSL reads a certificate, and none for a file in DER. Others end in the same word
-// (RFC 7468 12) and are none.
-var certificateLabels = []string{"", "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"}
+// The labels under which OpenSSL reads a certificate, a request or a public key, and none for a file in DER. Others may end in
+// the same words (RFC 7468 12).
+var (
+	certificateLabels = []string{"", "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"}
+	requestLabels     = []string{"", "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"}
+	keyLabels         = []string{"", "PUBLIC KEY", "RSA PUBLIC KEY"}
+)
 
 // add takes in one block, and tells whether the standard library can read it; label is empty for a file in DER.
 func (r *Reading) add(label string, der []byte) bool {
-	certificate := slices.Contains(certificateLabels, label)
+	certificate, request := slices.Contains(certificateLabels, label), slices.Contains(requestLabels, label)
 	if spki := cut(der, 6, 5); spki != "" && certificate { // with a version and without
 		r.Certificates[spki] = true
 	}
 	if spki := cut(der, 5, 5); spki != "" && certificate {
 		r.Certificates[spki] = true
 	}
-	if spki := cut(der, 2, 2); spki != "" && (strings.HasSuffix(label, "REQUEST") || label == "") {
+	if spki := cut(der, 2, 2); spki != "" && request {
 		r.Keys[spki] = true
 	}
-	if strings.HasSuffix(label, "PUBLIC KEY") || label == "" {
+	if slices.Contains(keyLabels, label) {
 		r.Keys[string(der)] = true
 	}
 	switch {
@@ -86,7 +90,7 @@ func (r *Reading) add(label string, der []byte) bool {
 			r.Names[string(c.RawSubjectPublicKeyInfo)] = c.DNSNames
 		}
 		return err == nil && (r.ca == nil || r.ca.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil)
-	case strings.HasSuffix(label, "REQUEST"):
+	case request:
 		c, err := x509.ParseCertificateRequest(der)
 		if err == nil && (r.ca == nil || c.CheckSignature() == nil) {
 			r.Names[string(c.RawSubjectPublicKeyInfo)] = c.DNSNames
