@@ -71,6 +71,7 @@ func (s *stage) prepare(cfg Config) (*Publisher, error) {
 		s.tree = newTree()
 	}
 	p := New(cfg, s.zone, s.log, s.log)
+	p.portion = 7
 	p.open = func(string) (store, error) { return s.disk.open() }
 	p.watch = watcherOf(s.tree)
 	return p, p.Prepare()

@@ -171,14 +171,14 @@ func (p *Publisher) weigh(owners []*owner, says word, now rollover.Stamp) ([]dec
 // conclude shows what has been recorded, and tells of it.
 func (p *Publisher) conclude(a control.Action, decisions []decided, now rollover.Stamp) []control.Done {
 	var done []control.Done
-	touched := map[*owner]struct{}{}
+	var touched []*owner
 	slices.SortFunc(decisions, func(d, e decided) int { return d.owner.compare(e.owner) })
 	for i := range decisions {
 		d, o := &decisions[i], decisions[i].owner
 		one := o.done(a, d.Decision, now)
 		p.log.Infof("%s: %s", o.name(), one.Text)
 		done = append(done, one)
-		touched[o] = struct{}{}
+		touched = append(touched, o)
 		// It is on disk: what follows only shows it. The line above has told what left.
 		d.Changed = false
 		o.alter(func(e *odd) { e.adopted = false })

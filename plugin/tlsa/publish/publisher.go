@@ -57,6 +57,8 @@ type Publisher struct {
 
 	open  func(path string) (store, error)
 	watch func(certdir.Config) watcher
+	// portion is how many owners are decided and recorded at a time: a decision takes many times the room of what stays of it.
+	portion int
 
 	poke   chan struct{}
 	first  <-chan certdir.Changes // the first sweep, while it is not over
@@ -85,7 +87,7 @@ func New(cfg Config, zones Zones, log Logger, meter Meter) *Publisher {
 	p := &Publisher{
 		cfg: cfg, block: blockName(cfg.Zones, cfg.View), zones: zones, log: log, meter: meter,
 		problems: newProblems(log, meter), warned: map[string]bool{}, lags: map[string]time.Duration{},
-		parts: map[string]*Part{}, changed: func() {}, poke: make(chan struct{}, 1),
+		parts: map[string]*Part{}, changed: func() {}, poke: make(chan struct{}, 1), portion: 20_000,
 		open:  openLedger,
 		watch: func(c certdir.Config) watcher { return certdir.New(c) },
 	}
@@ -202,7 +204,7 @@ func (p *Publisher) Start() {
 	p.withdrawn = nil
 	p.step(p.lookAgain())
 	if !p.paused && !p.blind { // what was decided is served from now on
-		p.serve(p.all())
+		p.serve(p.owners)
 		p.tellAll(p.owners)
 	}
 	p.report()

@@ -52,9 +52,20 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 	}
 	p.leave(touched)
 	now := p.store.Now()
-	decisions := make([]decided, 0, len(touched))
-	for o := range touched {
-		decisions = append(decisions, decided{owner: o})
+	owners := slices.SortedFunc(maps.Keys(touched), (*owner).compare)
+	for part := range slices.Chunk(owners, p.portion) {
+		p.settle(p.decide(part, now))
+	}
+	if p.serving {
+		p.serve(owners)
+	}
+	p.report()
+}
+
+func (p *Publisher) decide(owners []*owner, now rollover.Stamp) []decided {
+	decisions := make([]decided, len(owners))
+	for i, o := range owners {
+		decisions[i].owner = o
 	}
 	together(decisions, func(d *decided) {
 		t, odd := d.owner.base(), d.owner.odd()
@@ -63,29 +74,27 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 		d.same = !d.Changed && !failed && odd.unrecorded == nil && odd.shown == nil
 		d.Changed = d.Changed || odd.adopted || failed
 	})
-	p.settle(decisions)
-	if p.serving {
-		p.serve(touched)
-	}
-	p.report()
+	return decisions
 }
 
 // serve stamps Tpub on what queries are answered with now (rule 2): only then the wait for Ready can be told.
-func (p *Publisher) serve(touched map[*owner]struct{}) {
+func (p *Publisher) serve(owners []*owner) {
 	now := p.store.Now()
-	var decisions []decided
-	for o := range touched {
-		if _, failed := p.failed[o]; !failed && o.served() {
-			decisions = append(decisions, decided{owner: o})
+	for part := range slices.Chunk(owners, p.portion) {
+		var decisions []decided
+		for _, o := range part {
+			if _, failed := p.failed[o]; !failed && o.served() {
+				decisions = append(decisions, decided{owner: o})
+			}
 		}
+		together(decisions, func(d *decided) {
+			if t, changed := rollover.Served(*d.owner.timeline(), now); changed {
+				d.Decision = rollover.Decide(t, p.atlas.observe(d.owner, t), d.owner.policy, now)
+				d.Changed = true
+			}
+		})
+		p.settle(slices.DeleteFunc(decisions, func(d decided) bool { return !d.Changed }))
 	}
-	together(decisions, func(d *decided) {
-		if t, changed := rollover.Served(*d.owner.timeline(), now); changed {
-			d.Decision = rollover.Decide(t, p.atlas.observe(d.owner, t), d.owner.policy, now)
-			d.Changed = true
-		}
-	})
-	p.settle(slices.DeleteFunc(decisions, func(d decided) bool { return !d.Changed }))
 }
 
 // settle records the decisions, then shows them (rule 5).
