@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"encoding/hex"
 	"fmt"
 	"hash/maphash"
 	"strings"
@@ -243,5 +244,19 @@ func TestWhatAQueryReadsIsNeverChanged(t *testing.T) {
 	below("mx2._dane.example.org.", &Set{})
 	if n.names.below[0].owners != 1 {
 		t.Error("a flush has changed the counts of a node that a query had read")
+	}
+}
+
+func TestRecordsHaveTheirOwnData(t *testing.T) {
+	var as []dane.Association
+	for _, length := range []int{32, 200, 64, 129, 1} {
+		a := association(byte(length))
+		a.Data = strings.Repeat(string(rune('a'+len(as))), length)
+		as = append(as, a)
+	}
+	for i, rr := range NewSet(as, 300).RRs("_25._tcp.mail.example.org.") {
+		if got, want := rr.(*dns.TLSA).Certificate, hex.EncodeToString([]byte(as[i].Data)); got != want {
+			t.Errorf("record %d has %s, want %s", i, got, want)
+		}
 	}
 }
