@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
 // envNumber gives the number of an environment variable, which the soak sets.
@@ -201,12 +202,16 @@ func child(t *testing.T) bool {
 	case "ends badly":
 		endBadly(t, marks, dir, seed)
 	default:
-		revive(t, marks, dir, seed)
+		revive(t, marks, dir, seed, role != wasteful)
 	}
 	return true
 }
 
-// The power is cut after every write, sync and rename of a life, and of a start that finds its file damaged or missing.
+// wasteful is the role of a start that finds a file which it writes anew.
+const wasteful = "main file wasteful"
+
+// The power is cut after every write, sync and rename of a life, and of a start that finds its file damaged, missing, or mostly
+// unused.
 func TestPowerCutAnywhereLosesNothing(t *testing.T) {
 	if child(t) {
 		return
@@ -220,6 +225,7 @@ func TestPowerCutAnywhereLosesNothing(t *testing.T) {
 		states += c.states
 		for role, d := range map[string]damage{
 			"main file damaged": {main: true}, "main file missing": {missing: true}, "both files damaged": {main: true, copied: true},
+			wasteful: {waste: true},
 		} {
 			states += d.cutAll(t, role, dir, seed)
 		}
@@ -269,7 +275,7 @@ func TestStartAfterAFailedSyncLosesNothing(t *testing.T) {
 }
 
 // damage is what a start finds.
-type damage struct{ main, missing, copied bool }
+type damage struct{ main, missing, copied, waste bool }
 
 // cutAll lets a server start with the files that a life left behind, damaged.
 func (d damage) cutAll(t *testing.T, role, from string, seed int) int {
@@ -286,7 +292,10 @@ func (d damage) cutAll(t *testing.T, role, from string, seed int) int {
 		}
 	}
 	origins := []ledger.Origin{ledger.Restored, ledger.Intact}
-	if d.copied {
+	if d.waste {
+		files["tlsa.ledger"] = wasted(t, files["tlsa.ledger"])
+		origins, c.copied = []ledger.Origin{ledger.Intact}, files["tlsa.ledger"]
+	} else if d.copied {
 		origins = []ledger.Origin{ledger.Lost, ledger.Fresh, ledger.Intact}
 	} else {
 		c.copied = files["tlsa.ledger.bak"]
@@ -302,5 +311,46 @@ func (d damage) cutAll(t *testing.T, role, from string, seed int) int {
 	}
 	c.files, c.origins = files, origins
 	c.cutAll(role, dir, seed)
+	if info, err := os.Stat(filepath.Join(dir, "tlsa.ledger")); err != nil || d.waste && info.Size() > int64(len(files["tlsa.ledger"]))/2 {
+		t.Errorf("%s: the file was not written anew (%v)", role, err)
+	}
 	return c.states
+}
+
+// wasted gives a ledger after another block has come, in several transactions, and gone: bbolt gives no space back.
+func wasted(t *testing.T, data []byte) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tlsa.ledger")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := ledger.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks, err := s.Blocks()
+	if err != nil || len(blocks) == 0 {
+		t.Fatal(blocks, err)
+	}
+	all, err := s.Load(blocks[0])
+	if err != nil || all[mail] == nil {
+		t.Fatal(blocks, all, err)
+	}
+	come, gone := map[string]*rollover.Timeline{}, map[string]*rollover.Timeline{}
+	for n := range 6000 {
+		owner := fmt.Sprintf("_25._tcp.h%d.example.com.", n)
+		come[owner], gone[owner] = all[mail], nil
+	}
+	for _, changes := range []map[string]*rollover.Timeline{come, gone} {
+		if err := s.Commit("example.com.", changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if data, err = os.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

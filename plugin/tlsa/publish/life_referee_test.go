@@ -99,8 +99,8 @@ func live(t *testing.T, marks *marker, dir string, n int, seed uint64, plain boo
 	})
 }
 
-// revive starts where a life ended, whatever became of the files, and lets one key follow another.
-func revive(t *testing.T, marks *marker, dir string, seed uint64) {
+// revive starts where a life ended, whatever became of the files, and lets one key follow another; damaged: which is told.
+func revive(t *testing.T, marks *marker, dir string, seed uint64, damaged bool) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(24 * time.Hour) // the life before is over
@@ -112,8 +112,8 @@ func revive(t *testing.T, marks *marker, dir string, seed uint64) {
 		l.holds("/certs/www", web, "w1")
 		l.begin()
 		l.check("after the damage")
-		if l.log.figures().Problems[LedgerLost] != 1 {
-			t.Errorf("the damage is not told: %v", l.log.figures().Problems)
+		if told := l.log.figures().Problems[LedgerLost] == 1; told != damaged {
+			t.Errorf("the ledger is damaged: %v, but the problems are %v", damaged, l.log.figures().Problems)
 		}
 		l.after(20 * time.Minute)
 		l.holds("/certs/mail", mail, "k4")
