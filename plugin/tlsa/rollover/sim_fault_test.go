@@ -155,7 +155,7 @@ func (n *node) outage() {
 	if origin := restored + s.choose(8, "ledger") - 6; origin >= restored && n.mayLose() && n.mayForget(origin) {
 		n.origin = origin
 	}
-	swept := s.choose(4, "swept") > 0
+	swept := s.choose(4, "swept") > 0 || n.origin != intact // nobody answers from a copy alone
 	s.tell("node %d starts with ledger %d, swept %v", n.name, n.origin, swept)
 	switch n.origin {
 	case restored:
@@ -210,12 +210,20 @@ func (n *node) mayForget(origin int) bool {
 	}
 	for _, c := range n.sim.slots {
 		if c != nil && !slices.ContainsFunc(n.files, func(f *file) bool {
-			return f.holds != nil && f.holds.material.Leaf.SPKI == c.material.Leaf.SPKI
+			return f.holds != nil && f.holds.material.Leaf.SPKI == c.material.Leaf.SPKI && offered(n.p, f.holds)
 		}) {
 			return false
 		}
 	}
 	return found.WithdrawnAt.IsZero() == n.recorded.WithdrawnAt.IsZero() && len(found.Keys) < maxKeys && n.hasRoom(found)
+}
+
+// offered tells whether all combinations can be computed for a certificate or bare key.
+func offered(p Policy, c *cert) bool {
+	return !slices.ContainsFunc(p.Combinations, func(wanted dane.Combination) bool {
+		_, err := c.material.Association(wanted)
+		return err != nil
+	})
 }
 
 // hasRoom tells whether a ledger has the keys in use, or room for all that the files hold: it may be that they stand where one

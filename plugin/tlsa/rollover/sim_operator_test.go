@@ -104,7 +104,7 @@ func (s *simulation) may(c *cert) bool {
 		return true
 	}
 	for _, n := range s.nodes {
-		if !n.safe(c) {
+		if !n.safe(c) || n.awaitsReturn() {
 			return false
 		}
 	}

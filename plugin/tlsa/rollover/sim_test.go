@@ -28,7 +28,7 @@ import (
 // Not modelled: how `publish` maps certificates to owners and reads files (see its own tests), what the ledger's bytes survive
 // (package ledger), TLSA records of the zone itself and usages 0 and 2 (property_test.go). Of the operator it is assumed that
 //   - he goes back to a replaced key only while all files can be read and arrive within hold, for which Safe promises that it
-//     stays (readable), and they can be read until it has been seen (awaitsReturn);
+//     stays (readable), and they can be read, and nothing else is installed, until it has been seen (awaitsReturn);
 //   - he renews a certificate with its key only after every CoreDNS has seen the one before (noticed): of one that nobody has seen
 //     nobody knows a record, when combinations change from keys to certificates meanwhile (1234638);
 //   - he does not revoke what he presents (target), nor withdraw the lineage whose key he presents out of another (presents);
@@ -36,7 +36,7 @@ import (
 //
 // Of faults it is assumed, because nobody knows then what was promised, that
 //   - a ledger is not lost while a file cannot be read or a larger ttl of before still counts (mayLose), nor while no file
-//     holds a key in use; an older copy differs not in whether the name is withdrawn, and leaves room for a key (mayForget), or
+//     holds a key in use with all that is wanted of it; an older copy differs not in whether the name is withdrawn, and leaves room for a key (mayForget), or
 //     either for all that the files hold where it lacks a key in use (hasRoom);
 //   - first records that could not be recorded are not followed by a crash (unmodelled) or by other combinations (reload);
 //   - a file of installed keys was read and its place recorded before it becomes unreadable (fault, records, clear).
