@@ -348,7 +348,7 @@ func TestEveryTransferIsOneMomentOfTheZone(t *testing.T) {
 	until(t, notice, "all is told", func() bool { return len(s.log("is removed", "_1009._tcp")) > 0 })
 	close(stop)
 	asking.Wait()
-	if len(contents) < 20 { // fewer on a busy machine
+	if len(contents) < 30 {
 		t.Errorf("only %d contents were seen", len(contents))
 	}
 	t.Logf("%d contents", len(contents))

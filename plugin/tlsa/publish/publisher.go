@@ -59,7 +59,6 @@ type Publisher struct {
 	watch func(certdir.Config) watcher
 	// portion is how many owners are decided and recorded at a time: a decision takes many times the room of what stays of it.
 	portion int
-
 	poke   chan struct{}
 	first  <-chan certdir.Changes // the first sweep, while it is not over
 	give   context.CancelFunc     // ends it
