@@ -59,13 +59,13 @@ type Publisher struct {
 	watch func(certdir.Config) watcher
 	// portion is how many owners are decided and recorded at a time: a decision takes many times the room of what stays of it.
 	portion int
-	poke   chan struct{}
-	first  <-chan certdir.Changes // the first sweep, while it is not over
-	give   context.CancelFunc     // ends it
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	life   sync.Mutex   // held by Prepare, Start, Stop and Abort
-	before []*Publisher // whom it takes over from; guarded by handover.mu
+	poke    chan struct{}
+	first   <-chan certdir.Changes // the first sweep, while it is not over
+	give    context.CancelFunc     // ends it
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
+	life    sync.Mutex   // held by Prepare, Start, Stop and Abort
+	before  []*Publisher // whom it takes over from; guarded by handover.mu
 	// adopted are the owners whose timelines came from another block of the ledger; forgotten once the start is sure.
 	adopted []string
 	// watchdog gives a start up that nobody finishes or aborts.
