@@ -22,17 +22,17 @@ func (c *contents) wasteful() bool {
 
 // compact puts a copy without free pages in the file's place. After an error all that was recorded is still there.
 func (f *file) compact(held *contents) error {
-	return f.exchange(func(next *file) error { return errors.Join(next.fill(f, held), next.check()) })
+	return f.exchange(func(next *file) error { return errors.Join(next.fill(f, held), next.check()) }, nil)
 }
 
 // create puts a new ledger in the place of an empty file. It is never written in that place: a power cut between its first
 // pages would leave what nothing knows as a ledger.
 func (f *file) create(now rollover.Stamp) error {
-	return f.exchange(func(next *file) error { return next.prepare(now, nil) })
+	return f.exchange(func(next *file) error { return next.prepare(now, nil) }, nil)
 }
 
-// exchange puts a file in place that was written aside.
-func (f *file) exchange(write func(*file) error) error {
+// exchange puts a file in place that was written aside. What makes way for it does so when it is on disk.
+func (f *file) exchange(write func(*file) error, makeWay func() error) error {
 	temp := f.path + newSuffix
 	handle, err := createLocked(temp, func(*os.File) error { return nil })
 	if err != nil {
@@ -42,6 +42,9 @@ func (f *file) exchange(write func(*file) error) error {
 	if err = next.mount(handle); err == nil {
 		err = write(next)
 	}
+	if err == nil && makeWay != nil {
+		err = makeWay()
+	}
 	if err != nil {
 		return errors.Join(err, next.unmount(), ignoreMissing(os.Remove(temp)))
 	}
@@ -50,7 +53,7 @@ func (f *file) exchange(write func(*file) error) error {
 		return errors.Join(err, next.unmount(), ignoreMissing(os.Remove(temp)))
 	}
 	_ = f.unmount() // all of it is in the new file
-	f.handle, f.db, f.suspect = next.handle, next.db, err
+	f.handle, f.db, f.suspect, f.vouched = next.handle, next.db, err, next.vouched
 	return err
 }
 
@@ -69,7 +72,7 @@ func (f *file) fill(from *file, held *contents) error {
 	if err := f.prepare(held.beat, nil); err != nil {
 		return err
 	}
-	if err := f.transact(func(tx *bolt.Tx) error { return putSerial(tx.Bucket([]byte(bucketName)), held.serial) }); err != nil {
+	if err := f.label(held.serial, held.vouched); err != nil {
 		return err
 	}
 	var issuers []dane.Fingerprint
@@ -89,13 +92,18 @@ func (f *file) fill(from *file, held *contents) error {
 					return err
 				}
 				all[0].issuers = issuers
-				for part := range slices.Chunk(all, batch) {
-					if err := f.transact(func(tx *bolt.Tx) error { return write(tx, string(name), part, 0, held.beat, packed) }); err != nil {
-						return err
-					}
-				}
-				return nil
+				return f.append(string(name), all, held.beat)
 			})
 		})
 	})
+}
+
+// append records all of a block in a file that does not have it.
+func (f *file) append(block string, all []encoded, beat rollover.Stamp) error {
+	for part := range slices.Chunk(all, batch) {
+		if err := f.transact(func(tx *bolt.Tx) error { return write(tx, block, part, 0, beat, packed) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }

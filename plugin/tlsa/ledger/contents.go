@@ -16,7 +16,7 @@ import (
 )
 
 // The file: a bucket named after the version, in it the heartbeat, the issuers by issuerID, a bucket of records by owner for
-// each block, and where it was ever needed the part of a serial.
+// each block, and where they were ever needed the part of a serial and the blocks that a restored file vouches for.
 const (
 	anyVersion      = "tlsa-v"
 	bucketName      = "tlsa-v1"
@@ -34,9 +34,10 @@ type contents struct {
 	beat    rollover.Stamp
 	issuers map[issuerID]dane.Fingerprint
 	used    map[issuerID]bool
-	serial  uint32 // the part of a serial; 0: none
-	count   int    // of the records
-	octets  uint64 // of the records, as they lie in a full page
+	serial  uint32          // the part of a serial; 0: none
+	count   int             // of the records
+	octets  uint64          // of the records, as they lie in a full page
+	vouched map[string]bool // by block; nil: the file was never in doubt
 	// timelines are those of each block, if they are kept.
 	timelines map[string]map[string]*rollover.Timeline
 }
@@ -67,6 +68,9 @@ func inspect(r io.ReaderAt, size int64, timelines map[string]map[string]*rollove
 		if isSerial(e) {
 			c.serial = max(c.serial, decodeSerial(e.value))
 			return nil
+		}
+		if e.bucket && string(e.key) == vouchedName {
+			return c.vouchers(e)
 		}
 		seen[string(e.key)] = true
 		return c.part(e)

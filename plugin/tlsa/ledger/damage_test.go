@@ -39,6 +39,20 @@ func populate(t testing.TB, path string) (now, copied map[string]timelines) {
 	return now, copied
 }
 
+// doubted is what becomes of typical timelines in a copy that is used (rules 2 and 4).
+func doubted(all map[string]timelines) map[string]timelines {
+	out := make(map[string]timelines)
+	for block, owners := range all {
+		out[block] = make(timelines)
+		for owner, t := range owners {
+			d := t.Clone()
+			d.Associations[0].PublishedAt, d.Associations[0].ReadyAt, d.Associations[0].PublishedTTL = rollover.Stamp{}, rollover.Stamp{}, 0
+			out[block][owner] = &d
+		}
+	}
+	return out
+}
+
 func expectAll(t testing.TB, s *Store, want map[string]timelines) {
 	t.Helper()
 	for block := range want {
@@ -78,7 +92,7 @@ func TestDamageOfAnyPageIsRestoredOrHarmless(t *testing.T) {
 		switch s.Origin() {
 		case Restored:
 			restored++
-			expectAll(t, s, copied)
+			expectAll(t, s, doubted(copied))
 			aside := damagedNames(t, path)
 			if len(bad) > 0 && (len(aside) != 1 || !bytes.Equal(readFile(t, aside[0]), bad) || !strings.Contains(s.Notice(), aside[0])) {
 				t.Errorf("%s: set aside: %q, notice %q", what, aside, s.Notice())
@@ -255,7 +269,7 @@ func TestMissingLedgerIsRestored(t *testing.T) {
 	if s.Origin() != Restored || !strings.Contains(s.Notice(), path+backupSuffix) {
 		t.Errorf("%v %q", s.Origin(), s.Notice())
 	}
-	expectAll(t, s, copied)
+	expectAll(t, s, doubted(copied))
 	closeStore(t, s)
 	if aside := damagedNames(t, path); len(aside) != 0 {
 		t.Errorf("set aside: %q", aside)

@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
 // opened is a file with how it was found.
@@ -22,11 +26,9 @@ type opened struct {
 
 // opening is the work of one openFile.
 type opening struct {
-	path   string
-	handle *os.File // locked
-	size   int64
-	now    time.Time
-	held   *contents // nil: a new file
+	size int64
+	now  time.Time
+	held *contents // nil: a new file
 	opened
 }
 
@@ -36,11 +38,10 @@ func openFile(path string) (opened, time.Duration, error) {
 	if err != nil {
 		return opened{}, 0, err
 	}
-	o := &opening{path: path, handle: handle, now: time.Now()}
+	o := &opening{now: time.Now(), opened: opened{file: &file{path: path, update: (*bolt.DB).Update, handle: handle}}}
 	if err := o.judge(); err != nil {
-		return opened{}, 0, errors.Join(err, o.handle.Close())
+		return opened{}, 0, errors.Join(err, o.file.close())
 	}
-	o.file = &file{path: path, update: (*bolt.DB).Update}
 	if o.held != nil {
 		o.file.found = o.held.timelines
 	}
@@ -55,12 +56,12 @@ func openFile(path string) (opened, time.Duration, error) {
 
 // judge finds out what the file is, and puts a good one in its place.
 func (o *opening) judge() error {
-	info, err := o.handle.Stat()
+	info, err := o.file.handle.Stat()
 	if err != nil {
 		return err
 	}
 	o.size = info.Size()
-	held, err := examineAndKeep(o.handle, o.size)
+	held, err := examineAndKeep(o.file.handle, o.size)
 	switch {
 	case err == nil:
 		o.held, o.origin = held, Intact
@@ -75,16 +76,14 @@ func (o *opening) judge() error {
 
 // restore replaces a damaged file by its copy, and a missing or empty one too: a kill between the two renames leaves none.
 func (o *opening) restore(fault error) error {
-	backup, held, err := openBackup(o.path + backupSuffix)
-	if backup != nil {
-		defer func() { _ = backup.Close() }() // only read
-	}
+	held, err := readBackup(o.file.path + backupSuffix)
 	none := errors.Is(err, fs.ErrNotExist) || errors.Is(err, errEmpty)
 	switch {
 	case errors.Is(err, ErrNewer):
-		return fmt.Errorf("its copy %s%s %w", o.path, backupSuffix, err)
+		return fmt.Errorf("its copy %s%s %w", o.file.path, backupSuffix, err)
 	case err == nil:
 		o.held, o.origin = held, Restored
+		o.doubt()
 	case none && errors.Is(fault, errEmpty):
 		o.origin = Fresh
 		return nil
@@ -93,67 +92,87 @@ func (o *opening) restore(fault error) error {
 	default:
 		return err
 	}
-	if o.origin == Lost && errors.Is(fault, errDamaged) && !resembles(o.handle, o.size) {
+	if o.origin == Lost && errors.Is(fault, errDamaged) && !resembles(o.file.handle, o.size) {
 		return fmt.Errorf("%w: %w", ErrNotLedger, fault)
 	}
-	return o.replace(backup, fault, !none)
+	// The new file is written first, so that a full disk changes nothing.
+	return o.file.exchange(o.compose, func() error { return o.makeWay(fault, !none) })
 }
 
-// openBackup gives the copy and what it holds; the file is nil if it cannot be opened.
-func openBackup(path string) (*os.File, *contents, error) {
+func readBackup(path string) (*contents, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	defer func() { _ = f.Close() }() // only read
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = ErrNotLedger
 	}
 	if err != nil {
-		return f, nil, err
+		return nil, err
 	}
-	held, err := examine(f, info.Size())
-	return f, held, err
+	return examineAndKeep(f, info.Size())
 }
 
-// replace writes the new file first, so that a full disk changes nothing, and then moves the damaged ones out of the way.
-func (o *opening) replace(backup *os.File, fault error, hasBackup bool) error {
-	temp := o.path + newSuffix
-	handle, err := createLocked(temp, func(w *os.File) error {
-		if o.origin == Lost {
-			return nil
+// doubt makes the timelines those of an older copy (rules 2 and 4).
+func (o *opening) doubt() {
+	now := rollover.Stamp{Wall: o.now.UTC().Truncate(time.Millisecond), Service: o.held.beat.Service}
+	for _, timelines := range o.held.timelines {
+		for _, t := range timelines {
+			*t = t.Doubted(now)
 		}
-		return copyAll(w, backup)
-	})
-	if err != nil {
+	}
+}
+
+// compose writes a file of what is left, which says of itself that it may lack something.
+func (o *opening) compose(next *file) error {
+	held := o.held
+	if held == nil {
+		held = &contents{beat: (&shared{start: o.now}).now()}
+	}
+	if err := next.prepare(held.beat, nil); err != nil {
 		return err
 	}
-	o.notice = "The ledger " + o.path + " was missing or empty"
-	if o.size > 0 {
-		aside, err := setAside(o.path, o.now)
+	if err := next.label(held.serial, map[string]bool{}); err != nil {
+		return err
+	}
+	for _, block := range slices.Sorted(maps.Keys(held.timelines)) {
+		all, err := encodeAll(block, held.timelines[block])
 		if err != nil {
-			return errors.Join(err, handle.Close(), os.Remove(temp))
+			return err
 		}
-		o.notice = fmt.Sprintf("The ledger %s %v, and is kept as %s", o.path, fault, aside)
+		if err := next.append(block, all, held.beat); err != nil {
+			return err
+		}
+	}
+	return next.check()
+}
+
+// makeWay moves damaged files aside, and says so.
+func (o *opening) makeWay(fault error, hasBackup bool) error {
+	path := o.file.path
+	o.notice = "The ledger " + path + " was missing or empty"
+	if o.size > 0 {
+		aside, err := setAside(path, o.now)
+		if err != nil {
+			return err
+		}
+		o.notice = fmt.Sprintf("The ledger %s %v, and is kept as %s", path, fault, aside)
 	}
 	if o.origin == Restored {
 		o.notice += fmt.Sprintf("; its copy %s%s of %s is used. What the operator has done since (revoke, withdraw, restore) is not in it: do it again.",
-			o.path, backupSuffix, o.held.beat.Wall.Format(time.RFC3339))
+			path, backupSuffix, o.held.beat.Wall.Format(time.RFC3339))
 	} else if hasBackup {
-		aside, err := setAside(o.path+backupSuffix, o.now)
+		aside, err := setAside(path+backupSuffix, o.now)
 		if err != nil {
-			return errors.Join(err, handle.Close(), os.Remove(temp))
+			return err
 		}
 		o.notice += fmt.Sprintf("; its copy was not good either, and is kept as %s: the timelines start anew.", aside)
 	} else {
 		o.notice += "; there is no copy: the timelines start anew."
 	}
-	if _, err := install(temp, o.path); err != nil {
-		return errors.Join(err, handle.Close())
-	}
-	old := o.handle
-	o.handle = handle
-	return old.Close()
+	return nil
 }
 
 // start creates a new file, or goes on with a good one, and copies it.
@@ -168,17 +187,20 @@ func (o *opening) start() error {
 }
 
 func (o *opening) begin() error {
-	if o.held == nil {
-		o.file.handle = o.handle
+	switch o.origin {
+	case Fresh:
 		s := shared{start: o.now}
 		return o.file.create(s.now())
+	case Restored, Lost:
+		return nil // it was just written
 	}
-	if err := o.file.mount(o.handle); err != nil {
+	if err := o.file.mount(o.file.handle); err != nil {
 		return err
 	}
+	o.file.vouched = o.held.vouched
 	// Whoever made the file may have been killed before its name was durable, and whoever wrote it last may have ended with a
 	// sync that failed. If that cannot be made up for here, the first commit goes to a new file.
-	o.file.suspect = errors.Join(rewriteMeta(o.handle, int64(o.held.image.meta.pageSize)), syncDir(filepath.Dir(o.path)))
+	o.file.suspect = errors.Join(rewriteMeta(o.file.handle, int64(o.held.image.meta.pageSize)), syncDir(filepath.Dir(o.file.path)))
 	if o.held.wasteful() {
 		_ = o.file.compact(o.held) // a full disk may keep the file as it is
 	} else if orphans := o.held.orphans(); len(orphans) > 0 && o.file.suspect == nil {

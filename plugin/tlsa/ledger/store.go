@@ -1,6 +1,6 @@
 // Package ledger keeps the timelines of owners on disk: one file per path and process, shared by the instances that overlap
 // in a reload. What Commit has returned for survives a kill and a power cut (design rule 4.5), and a damaged file is set
-// aside whole and replaced by its last good copy (rule 4.4).
+// aside whole and replaced by its last good copy (rule 4.4), whose timelines are doubted (rules 2 and 4) in the file itself.
 //
 // It never stores anything secret, never decides about a rollover, never overwrites a file that is not a ledger, never
 // deletes a damaged one, and never logs.
@@ -31,7 +31,7 @@ var (
 // Origin is where the timelines of a Store came from when its file was opened.
 type Origin int
 
-// The origins. Only Intact vouches for what is not in the ledger.
+// The origins.
 const (
 	Fresh    Origin = iota // there was no file
 	Intact                 // the file was good
@@ -70,6 +70,8 @@ type keeper interface {
 	commit(block string, changes map[string]*rollover.Timeline, serial uint32, now rollover.Stamp) error
 	serial() (uint32, error)
 	backup() error
+	vouches(block string) bool
+	vouch(block string, now rollover.Stamp) error
 	close() error
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
@@ -18,10 +17,10 @@ const patience = time.Second
 const large = 10_000
 
 // firstAnswers sweeps and decides, or answers with what the ledger has, and sweeps in the background, where the sweep takes long.
-// Only an intact ledger may answer; and in a reload nobody waits, because the instance before answers. mu is held.
+// Only a ledger that vouches for the block may answer; and in a reload nobody waits, because the instance before answers. mu is held.
 func (p *Publisher) firstAnswers(begun time.Time) {
 	remembered := 0
-	if p.store.Origin() == ledger.Intact && len(p.before) == 0 {
+	if p.store.Vouches(p.block) && len(p.before) == 0 {
 		for _, o := range p.owners {
 			if o.remembered() {
 				remembered++
@@ -89,8 +88,16 @@ func (p *Publisher) begin(c certdir.Changes) {
 		touched[o] = struct{}{}
 	}
 	p.step(touched)
+	p.vouch()
 	p.shrink()
 	p.judge()
+}
+
+// vouch lets the ledger stand for the block again, after it was restored or lost, once it has all that was found.
+func (p *Publisher) vouch() {
+	if !p.paused && !p.blind && len(p.before) == 0 && len(p.failed) == 0 && p.atlas.known() && !p.store.Vouches(p.block) {
+		p.upkeep(p.store.Vouch(p.block))
+	}
 }
 
 // recall answers with what the ledger has, under the TTL that it has. What it does not have stays unknown: nothing is denied,

@@ -11,6 +11,7 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/control"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
 // slow is a tree whose first sweep ends when it is let.
@@ -111,7 +112,8 @@ func TestStartWaitsForTheDirectoriesWhereTheLedgerCannotVouch(t *testing.T) {
 			s.put("/certs", "mail", mailLeaf("k1"))
 			s.start(config())
 			s.p.Stop()
-			s.p, s.disk.origin = nil, ledger.Restored
+			s.p = nil
+			s.disk.restore()
 		},
 		"a reload": func(s *stage) {
 			s.put("/certs", "mail", mailLeaf("k1"))
@@ -130,6 +132,50 @@ func TestStartWaitsForTheDirectoriesWhereTheLedgerCannotVouch(t *testing.T) {
 					t.Errorf("it was ready after %s", waited)
 				}
 				p.Abort()
+			})
+		})
+	}
+}
+
+// A copy of the ledger is one until it has all that the directories hold, however often it is opened.
+func TestRestoredLedgerAnswersAgainOnceItHasRecordedAll(t *testing.T) {
+	for name, tc := range map[string]struct {
+		before func(s *stage)
+		waits  time.Duration
+	}{
+		"all is recorded": {func(s *stage) { s.start(config()) }, patience},
+		"nothing can be":  {func(s *stage) { s.disk.fill(true); s.start(config()) }, 20 * time.Second},
+		"not all can be":  {func(s *stage) { s.disk.lie(true); s.start(config()) }, 20 * time.Second},
+		"a root cannot be read": {func(s *stage) {
+			s.tree.roots["/certs"] = &certdir.Root{Path: "/certs", Problems: []rollover.Problem{{Reason: "missing-root"}}}
+			s.start(config())
+		}, 20 * time.Second},
+		"later it can be": {func(s *stage) {
+			s.disk.fill(true)
+			s.start(config())
+			s.disk.fill(false)
+			s.after(3 * time.Minute)
+		}, patience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				s.put("/certs", "mail", mailLeaf("k1"))
+				s.start(config())
+				s.p.Stop()
+				s.tree.unrun()
+				s.disk.restore()
+				s.put("/certs", "mail", mailLeaf("k2"))
+				tc.before(s)
+				s.kill()
+				s.disk.fill(false)
+				s.disk.origin = ledger.Intact
+				let := make(chan struct{})
+				time.AfterFunc(20*time.Second, func() { close(let) })
+				begun := time.Now()
+				s.prepareSlowly(config(), let).Abort()
+				if waited := time.Since(begun); waited != tc.waits {
+					t.Errorf("it was ready after %s, want %s", waited, tc.waits)
+				}
 			})
 		})
 	}

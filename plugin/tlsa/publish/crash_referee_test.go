@@ -61,6 +61,7 @@ type cutter struct {
 	files   map[string][]byte // at the start of a life
 	origins []ledger.Origin   // before something is told; nil: those of a new ledger
 	copied  []byte            // the ledger of which all is owed from the start
+	doubted bool              // it was damaged or lost
 }
 
 // owes makes what a copy of the ledger holds owed.
@@ -84,6 +85,9 @@ func (c *cutter) owes() {
 			c.t.Fatal(err)
 		}
 		for owner, tl := range all {
+			if c.doubted {
+				*tl = tl.Doubted(rollover.Stamp{})
+			}
 			c.owed.records[ownerOf{block, owner}] = []string{c.owed.enter(recordNote{Timeline: *tl})}
 		}
 	}
@@ -138,7 +142,7 @@ func (c *cutter) follow(call *fileCall) *note {
 	if n.Kind == "life" {
 		c.disk, c.owed = newPlatter(c.files), newPromise()
 		if c.origins != nil {
-			c.owed.origins = c.origins
+			c.owed.origins, c.owed.doubted = c.origins, c.doubted
 		}
 		if c.copied != nil {
 			c.owes()
@@ -309,7 +313,7 @@ func (d damage) cutAll(t *testing.T, role, from string, seed int) int {
 			t.Fatal(err)
 		}
 	}
-	c.files, c.origins = files, origins
+	c.files, c.origins, c.doubted = files, origins, !d.waste
 	c.cutAll(role, dir, seed)
 	if info, err := os.Stat(filepath.Join(dir, "tlsa.ledger")); err != nil || d.waste && info.Size() > int64(len(files["tlsa.ledger"]))/2 {
 		t.Errorf("%s: the file was not written anew (%v)", role, err)

@@ -17,11 +17,12 @@ type disk struct {
 	origin    ledger.Origin
 	service   time.Duration
 	opened    time.Time
-	skew      time.Duration // by which the wall clock was stepped
-	full      bool          // commits fail
-	lying     bool          // commits are written, and fail
-	dead      bool          // commits do nothing
-	part      uint32        // of a serial
+	skew      time.Duration   // by which the wall clock was stepped
+	full      bool            // commits fail
+	lying     bool            // commits are written, and fail
+	dead      bool            // commits do nothing
+	part      uint32          // of a serial
+	vouched   map[string]bool // by block; nil where the ledger was never in doubt
 	commits   int
 	written   int // timelines
 	refs      int
@@ -88,6 +89,37 @@ func (d *disk) Origin() ledger.Origin { return d.origin }
 func (d *disk) Notice() string        { return "" }
 func (d *disk) Heartbeat() error      { return d.Commit("", nil) }
 func (d *disk) Backup() error         { return nil }
+
+func (d *disk) Vouches(block string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.origin != ledger.Fresh && (d.vouched == nil || d.vouched[block])
+}
+
+func (d *disk) Vouch(block string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.full:
+		return errFull
+	case d.vouched != nil && !d.dead:
+		d.vouched[block] = true
+	}
+	return nil
+}
+
+// restore makes the ledger one that was just made from its copy.
+func (d *disk) restore() {
+	now := d.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.origin, d.vouched = ledger.Restored, map[string]bool{}
+	for _, block := range d.timelines {
+		for name, t := range block {
+			block[name] = t.Doubted(now)
+		}
+	}
+}
 
 func (d *disk) Now() rollover.Stamp {
 	d.mu.Lock()

@@ -57,7 +57,7 @@ func TestRestoredLedgerIsDoubted(t *testing.T) {
 		s.p.Stop()
 		s.p = nil
 		s.tree.unrun()
-		s.disk.origin = restored
+		s.disk.restore()
 		s.start(config())
 		if got := s.states(mail); got != "active, published" {
 			t.Errorf("after: %s", got)

@@ -24,7 +24,7 @@ import (
 
 // A note is what the child tells its tracer.
 type note struct {
-	Kind string // life, commit, done, shown, ending, stopped, mend, over
+	Kind string // life, commit, done, vouch, vouched, shown, ending, stopped, mend, over
 	// N is the number of the life, or of the publisher.
 	N       int
 	Block   string
@@ -491,6 +491,15 @@ func (d *told) Heartbeat() error { return d.CommitSerial("", nil, 0) }
 
 func (d *told) Commit(block string, changes map[string]*rollover.Timeline) error {
 	return d.CommitSerial(block, changes, 0)
+}
+
+func (d *told) Vouch(block string) error {
+	d.life.say(note{Kind: "vouch", Block: block})
+	err := d.Store.Vouch(block)
+	if err == nil {
+		d.life.say(note{Kind: "vouched", Block: block})
+	}
+	return err
 }
 
 func (d *told) CommitSerial(block string, changes map[string]*rollover.Timeline, part uint32) error {

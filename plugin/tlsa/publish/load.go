@@ -5,11 +5,10 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// load reads the timelines. What an older copy of the ledger says is doubted once, by the first who reads it (rules 2 and 4).
+// load reads the timelines.
 func (p *Publisher) load() error {
 	timelines, err := p.store.Load(p.block)
 	if err == nil {
@@ -32,17 +31,11 @@ func (p *Publisher) load() error {
 		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
 	}
 	failing := p.inherit()
-	now := p.store.Now()
 	for _, o := range p.owners {
 		if failing && !o.timeline().NoneSince.IsZero() {
 			t := *o.timeline()
 			t.NoneSince = rollover.Stamp{}
 			p.atlas.remember(o, &t)
-		}
-		if p.store.Origin() == ledger.Restored && len(p.before) == 0 && !o.timeline().Equal(o.unseen.open) {
-			t := o.timeline().Doubted(now)
-			p.atlas.remember(o, &t)
-			o.alter(func(d *odd) { d.adopted = true })
 		}
 	}
 	p.withdrawn = timelines

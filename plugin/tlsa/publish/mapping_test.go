@@ -6,11 +6,8 @@ import (
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
-
-const restored = ledger.Restored
 
 func synctestWait() { synctest.Wait() }
 

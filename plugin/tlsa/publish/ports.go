@@ -47,6 +47,8 @@ type ZoneView struct {
 // store is what a publisher needs of a ledger.Store.
 type store interface {
 	Origin() ledger.Origin
+	Vouches(block string) bool
+	Vouch(block string) error
 	Notice() string
 	Blocks() ([]string, error)
 	Load(block string) (map[string]*rollover.Timeline, error)

@@ -24,7 +24,9 @@ type promise struct {
 	trying  *note
 	service time.Duration
 	serial  uint32
-	told    bool // something was acknowledged
+	told    bool              // something was acknowledged
+	doubted bool              // the ledger was damaged or lost at first
+	vouched map[string]string // by block of such a ledger, what was told of it
 	origins []ledger.Origin
 	canon   func(*rollover.Timeline) string
 }
@@ -37,7 +39,7 @@ const missing = ""
 func newPromise() *promise {
 	return &promise{
 		records: map[ownerOf][]string{}, rrsets: map[string][]string{}, shown: map[int]map[string][]string{},
-		origins: []ledger.Origin{ledger.Fresh, ledger.Intact}, canon: canon(),
+		origins: []ledger.Origin{ledger.Fresh, ledger.Intact}, canon: canon(), vouched: map[string]string{},
 	}
 }
 
@@ -57,6 +59,8 @@ func (p *promise) take(n *note) {
 			p.acknowledge()
 		}
 		p.trying = nil
+	case "vouch", "vouched":
+		p.vouched[n.Block] = n.Kind
 	case "shown":
 		p.shown[n.N] = n.Shown
 	case "stopped":
@@ -68,7 +72,7 @@ func (p *promise) enter(r recordNote) string {
 	if r.Gone {
 		return missing
 	}
-	k := p.canon(&r.Timeline)
+	k := p.canon(p.undated(&r.Timeline))
 	p.rrsets[k] = rrset(&r.Timeline)
 	return k
 }
@@ -162,7 +166,10 @@ func (p *promise) compare(s *ledger.Store) (faults []string) {
 			return append(faults, err.Error())
 		}
 		for owner, t := range all {
-			found[ownerOf{block, owner}] = p.canon(t)
+			found[ownerOf{block, owner}] = p.canon(p.undated(t))
+		}
+		if vouches, told := s.Vouches(block), p.vouched[block]; p.doubted && (vouches && told == "" || !vouches && told == "vouched") {
+			bad("of %s it vouches: %t, told: %q", block, vouches, told)
 		}
 	}
 	for id := range found {
@@ -171,6 +178,15 @@ func (p *promise) compare(s *ledger.Store) (faults []string) {
 		}
 	}
 	return append(append(faults, p.torn(found)...), p.lost(found)...)
+}
+
+// undated gives a timeline that is doubted since some moment as one that is since the beginning of time.
+func (p *promise) undated(t *rollover.Timeline) *rollover.Timeline {
+	if !p.doubted || slices.ContainsFunc(t.Associations, func(a rollover.Times) bool { return !a.PublishedAt.IsZero() }) {
+		return t
+	}
+	d := t.Doubted(rollover.Stamp{})
+	return &d
 }
 
 // torn wants each owner to be as it was told or tried, and of the commit that was being tried all owners or none.

@@ -259,7 +259,7 @@ func TestRestoredLedgerProvesNoAbsence(t *testing.T) {
 				s.p = nil
 				s.tree.unrun()
 				if origin == "restored" {
-					s.disk.origin = restored
+					s.disk.restore()
 				}
 				s.put("/next", "mail", mailLeaf("first"))
 				s.start(config())
@@ -286,7 +286,7 @@ func TestRestoredLedgerBringsNothingForward(t *testing.T) {
 				s.p = nil
 				s.tree.unrun()
 				if origin == "restored" {
-					s.disk.origin = restored
+					s.disk.restore()
 				}
 				s.start(config())
 				if got := s.sorted(mail); got != want {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 )
@@ -254,10 +253,10 @@ func (p *Publisher) put(o *owner, set *zone.Set) {
 	p.writer.Set(o.name(), o.host, o.zone, set)
 }
 
-// judge tells queries whether something that may be owed is unknown: of an owner, or of the hosts of a pattern. Of these an
-// intact ledger knows all that was ever told.
+// judge tells queries whether something that may be owed is unknown: of an owner, or of the hosts of a pattern. Of these a
+// ledger that vouches for the block knows all that was ever told.
 func (p *Publisher) judge() {
-	unsure := p.wild != nil && !p.atlas.known() && p.store.Origin() != ledger.Intact
+	unsure := p.wild != nil && !p.atlas.known() && !p.store.Vouches(p.block)
 	if p.wild != nil {
 		p.wild.unsure.Store(unsure)
 	}

@@ -155,11 +155,12 @@ func (n *node) outage() {
 	if origin := restored + s.choose(8, "ledger") - 6; origin >= restored && n.mayLose() && n.mayForget(origin) {
 		n.origin = origin
 	}
-	swept := s.choose(4, "swept") > 0 || n.origin != intact // nobody answers from a copy alone
+	n.doubtful = n.doubtful || n.origin != intact
+	swept := s.choose(4, "swept") > 0 || n.doubtful // nobody answers from a copy alone
 	s.tell("node %d starts with ledger %d, swept %v", n.name, n.origin, swept)
 	switch n.origin {
 	case restored:
-		n.recorded, n.beat = n.copied, n.copyBeat
+		n.recorded, n.beat = n.copied.Doubted(clocks(s.real+n.offset, n.copyBeat)), n.copyBeat
 		n.reachRetired("restored ledger while Retired")
 	case lost:
 		n.recorded, n.beat = Timeline{}, 0

@@ -85,6 +85,7 @@ type disk struct {
 	beat     time.Duration // the time of service at the last commit or heartbeat
 	copied   Timeline      // the backup
 	copyBeat time.Duration
+	doubtful bool // restored or lost, and not all that was found is recorded since
 	fails    int
 }
 
@@ -146,7 +147,15 @@ func (n *node) act() {
 	n.settle(d)
 	n.serve()
 	if n.up {
+		n.vouch()
 		n.checkSeen()
+	}
+}
+
+// vouch is publish.vouch.
+func (n *node) vouch() {
+	if n.doubtful && n.known && !n.failed && n.fails != refuses {
+		n.doubtful, n.beat = false, n.service
 	}
 }
 
@@ -357,9 +366,6 @@ func (n *node) boot(swept bool) {
 func (n *node) load() {
 	n.unsaid = slices.DeleteFunc(slices.Clone(n.visible), func(a dane.Association) bool { return slices.Contains(n.timeline.RRset(), a) })
 	n.memory = memory{p: n.p, timeline: n.recorded}
-	if n.origin == restored {
-		n.timeline, n.adopted, n.origin = n.timeline.Doubted(n.now()), true, intact
-	}
 	n.shown = n.timeline.RRset()
 	n.serving = false
 	known := n.places()
