@@ -53,6 +53,7 @@ type cutter struct {
 	seen   map[[32]byte]bool
 	states int
 	ends   map[ledger.Origin]int
+	partly int // of the states have a part of a commit
 	bad    int
 	points int // where something was told
 	said   bytes.Buffer
@@ -117,6 +118,9 @@ func (c *cutter) cutOf(where string, lucks []luck) {
 			c.t.Fatal(err)
 		}
 		c.ends[v.origin]++
+		if v.partly {
+			c.partly++
+		}
 		if len(v.faults) > 0 && c.bad < 20 {
 			c.bad++
 			c.t.Errorf("%s, luck %d: %q", where, i, v.faults)
@@ -205,6 +209,8 @@ func child(t *testing.T) bool {
 		}
 	case "ends badly":
 		endBadly(t, marks, dir, seed)
+	case "large commits":
+		commitMany(t, marks, dir)
 	default:
 		revive(t, marks, dir, seed, role != wasteful)
 	}
@@ -226,7 +232,12 @@ func TestPowerCutAnywhereLosesNothing(t *testing.T) {
 		c := newCutter(t, uint64(seed))
 		dir := fastDir(t)
 		c.cutAll("live", dir, seed)
-		states += c.states
+		many := newCutter(t, uint64(seed))
+		many.cutAll("large commits", fastDir(t), seed)
+		if many.partly == 0 {
+			t.Error("no large commit was cut between two transactions")
+		}
+		states += c.states + many.states
 		for role, d := range map[string]damage{
 			"main file damaged": {main: true}, "main file missing": {missing: true}, "both files damaged": {main: true, copied: true},
 			wasteful: {waste: true},

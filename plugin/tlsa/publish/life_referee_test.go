@@ -150,6 +150,34 @@ func endBadly(t *testing.T, marks *marker, dir string, seed uint64) {
 	})
 }
 
+// commitMany records and changes more owners than go in one transaction.
+func commitMany(t *testing.T, marks *marker, dir string) {
+	t.Helper()
+	l := &life{stage: &stage{t: t}, marks: marks}
+	l.say(note{Kind: "life"})
+	s, err := ledger.Open(filepath.Join(dir, "tlsa.ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &told{Store: s, life: l}
+	for round := range 2 {
+		changes := map[string]*rollover.Timeline{}
+		for i := range inTransaction + 100 {
+			if i%7 == round {
+				changes[fmt.Sprintf("h%d.", i)] = nil
+			} else {
+				changes[fmt.Sprintf("h%d.", i)] = &rollover.Timeline{TTL: uint32(1 + round)}
+			}
+		}
+		if err := d.Commit("example.org.|", changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // steps are every kind of commit, and at random copies, reloads and restarts between them.
 func (l *life) steps() []func() {
 	hosts := 3 + l.r.IntN(30)

@@ -25,6 +25,7 @@ type promise struct {
 	service time.Duration
 	serial  uint32
 	told    bool              // something was acknowledged
+	partly  bool              // of the last ledger that was compared
 	doubted bool              // the ledger was damaged or lost at first
 	vouched map[string]string // by block of such a ledger, what was told of it
 	origins []ledger.Origin
@@ -114,6 +115,7 @@ func (p *promise) excuse(r recordNote, before []string) {
 type verdict struct {
 	origin ledger.Origin
 	faults []string
+	partly bool // it has some transactions of the last commit, and not all
 }
 
 // recoverFrom puts a state down in a directory of its own, and opens it as a start of the server does.
@@ -138,6 +140,7 @@ func (p *promise) recoverFrom(dir string, files map[string][]byte, again bool) (
 		v.faults = append(v.faults, fmt.Sprintf("it is %s, want one of %s: %s", v.origin, p.origins, s.Notice()))
 	}
 	v.faults = append(v.faults, p.compare(s)...)
+	v.partly = p.partly
 	if again {
 		v.faults = append(v.faults, goesOn(s, path)...)
 	} else if err := s.Close(); err != nil {
@@ -189,31 +192,40 @@ func (p *promise) undated(t *rollover.Timeline) *rollover.Timeline {
 	return &d
 }
 
-// torn wants each owner to be as it was told or tried, and of the commit that was being tried all owners or none.
+// inTransaction is how many owners a ledger records at once (ledger.Store.Commit).
+const inTransaction = 2048
+
+// torn wants each owner to be as it was told or tried, and of the commit that was being tried all owners of a transaction or
+// none, and none of a later one than that.
 func (p *promise) torn(found map[ownerOf]string) (faults []string) {
 	for id, may := range p.records {
 		if !slices.Contains(may, found[id]) {
 			faults = append(faults, fmt.Sprintf("%v is neither what was told durable nor what was tried since", id))
 		}
 	}
-	if p.trying == nil {
+	if p.partly = false; p.trying == nil {
 		return faults
 	}
-	before, after := 0, 0
-	for _, r := range p.trying.Records {
-		id := ownerOf{p.trying.Block, r.Owner}
-		may := p.records[id]
-		switch now := found[id]; {
-		case len(may) > 2 || may[0] == may[1]:
-		case now == may[0]:
-			before++
-		default:
-			after++
+	recorded, missed := 0, 0
+	for part := range slices.Chunk(p.trying.Records, inTransaction) {
+		before, after := 0, 0
+		for _, r := range part {
+			id := ownerOf{p.trying.Block, r.Owner}
+			may := p.records[id]
+			switch now := found[id]; {
+			case len(may) > 2 || may[0] == may[1]:
+			case now == may[0]:
+				before++
+			default:
+				after++
+			}
 		}
+		if after > 0 && before+missed > 0 {
+			faults = append(faults, fmt.Sprintf("of one transaction %d owners are recorded and %d are not, and %d of those before", after, before, missed))
+		}
+		recorded, missed = recorded+after, missed+before
 	}
-	if before > 0 && after > 0 {
-		faults = append(faults, fmt.Sprintf("of one commit %d owners are recorded and %d are not", after, before))
-	}
+	p.partly = recorded > 0 && missed > 0
 	return faults
 }
 
