@@ -86,7 +86,7 @@ func New(cfg Config, zones Zones, log Logger, meter Meter) *Publisher {
 	p := &Publisher{
 		cfg: cfg, block: blockName(cfg.Zones, cfg.View), zones: zones, log: log, meter: meter,
 		problems: newProblems(log, meter), warned: map[string]bool{}, lags: map[string]time.Duration{},
-		parts: map[string]*Part{}, changed: func() {}, poke: make(chan struct{}, 1), portion: 20_000,
+		parts: map[string]*Part{}, changed: func() {}, poke: make(chan struct{}, 1), portion: 10_000,
 		open:  openLedger,
 		watch: func(c certdir.Config) watcher { return certdir.New(c) },
 	}
