@@ -30,8 +30,7 @@ func (p *Publisher) firstAnswers(begun time.Time) {
 		}
 	}
 	if remembered >= large {
-		p.recall(p.owners)
-		p.sweep()
+		p.recall(p.owners) // Start sweeps: until the first answers it would take the processors from them
 		return
 	}
 	p.sweep()
