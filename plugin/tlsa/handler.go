@@ -64,8 +64,14 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
 	}
 	w = h.numbered(w)
-	name, qtype := strings.ToLower(r.Question[0].Name), r.Question[0].Qtype
+	name, qtype := r.Question[0].Name, r.Question[0].Qtype
 	entry, block := h.lookup(name)
+	if block == nil { // what the table has is in lower case
+		if lower := strings.ToLower(name); lower != name {
+			name = lower
+			entry, block = h.lookup(name)
+		}
+	}
 	if h.stars && !entry.Owner {
 		entry, block = h.covered(ctx, w, name, entry, block)
 	}
@@ -121,11 +127,7 @@ func (h *Handler) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, 
 	if set.Len() == 0 {
 		return h.deny(ctx, w, r, name)
 	}
-	m := new(dns.Msg)
-	m.SetReply(r)
-	m.Authoritative = true
-	m.Answer = set.RRs(name)
-	return m
+	return set.Reply(r, name)
 }
 
 // deny gives NODATA with exactly one SOA: *dnssec* signs no other denial. Without an SOA it gives nil: SERVFAIL, not a denial.

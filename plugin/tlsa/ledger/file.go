@@ -126,21 +126,26 @@ func encodeAll(block string, changes map[string]*rollover.Timeline) ([]encoded, 
 	if len(changes) > 0 && (block == "" || len(block) > nameOctets) {
 		return nil, fmt.Errorf("block %.64q: %w", block, errRange)
 	}
-	out := make([]encoded, 0, len(changes))
-	for _, owner := range slices.Sorted(maps.Keys(changes)) {
-		if owner == "" || len(owner) > nameOctets {
-			return nil, fmt.Errorf("owner %.64q: %w", owner, errRange)
-		}
-		e := encoded{owner: owner}
-		if t := changes[owner]; t != nil {
-			var err error
-			if e.record, e.issuers, err = encode(block, owner, t); err != nil {
-				return nil, err
-			}
-		}
-		out = append(out, e)
+	owners := slices.Sorted(maps.Keys(changes))
+	out, errs := make([]encoded, len(owners)), make([]error, len(owners))
+	together(len(owners), func(i int) { out[i], errs[i] = encodeOne(block, owners[i], changes[owners[i]]) })
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return nil, errs[i]
 	}
 	return out, nil
+}
+
+// encodeOne encodes the timeline of an owner; nil has no record.
+func encodeOne(block, owner string, t *rollover.Timeline) (encoded, error) {
+	if owner == "" || len(owner) > nameOctets {
+		return encoded{}, fmt.Errorf("owner %.64q: %w", owner, errRange)
+	}
+	e := encoded{owner: owner}
+	var err error
+	if t != nil {
+		e.record, e.issuers, err = encode(block, owner, t)
+	}
+	return e, err
 }
 
 func (f *file) commit(block string, changes map[string]*rollover.Timeline, serial uint32, now rollover.Stamp) error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
@@ -28,8 +29,7 @@ func (p *Publisher) firstAnswers(begun time.Time) {
 		}
 	}
 	if remembered >= large {
-		p.recall(p.owners)
-		p.sweep()
+		p.recall(p.owners) // Start sweeps: until the first answers it would take the processors from them
 		return
 	}
 	p.sweep()
@@ -104,20 +104,43 @@ func (p *Publisher) vouch() {
 // removed or Ready before the directories were read (rule 4). mu is held.
 func (p *Publisher) recall(owners []*owner) {
 	p.blind = true
-	for _, o := range owners {
-		switch t, was := o.timeline(), o.figures(); {
-		case !o.remembered():
-			p.show(o, nil, rollover.Unknown)
-		case len(t.Associations) == 0:
-			p.show(o, nil, rollover.None)
-		default:
-			p.showUnder(o, t.RRset(), rollover.Records, t.TTL)
-			p.count(o, t, was)
+	now := p.store.Now()
+	for part := range slices.Chunk(owners, p.portion) {
+		all := make([]recalled, len(part))
+		for i, o := range part {
+			all[i] = recalled{owner: o, ttl: p.cfg.TTL}
+		}
+		together(all, func(r *recalled) { r.read(now) })
+		for _, r := range all {
+			was := r.owner.figures()
+			p.showUnder(r.owner, r.rrset, r.answer, r.ttl)
+			if r.answer == rollover.Records {
+				p.count(r.owner, r.standing, was)
+			}
 		}
 	}
 	p.flush(0)
 	p.judge()
 	p.report()
+}
+
+// recalled is an owner with what the ledger has of it.
+type recalled struct {
+	owner    *owner
+	answer   rollover.Answer
+	rrset    []dane.Association
+	ttl      uint32
+	standing standing
+}
+
+func (r *recalled) read(now rollover.Stamp) {
+	t := r.owner.timeline()
+	switch {
+	case len(t.Associations) > 0:
+		r.answer, r.rrset, r.ttl, r.standing = rollover.Records, t.RRset(), t.TTL, standingOf(t.Statuses(r.owner.policy, now), now)
+	case !t.WithdrawnAt.IsZero():
+		r.answer = rollover.None
+	}
 }
 
 // shrink gives back the room of what every owner was in for a moment: a map does not do that itself.

@@ -181,7 +181,7 @@ func TestRestoredLedgerAnswersAgainOnceItHasRecordedAll(t *testing.T) {
 	}
 }
 
-// With many owners the answers come before the first look at the directories.
+// With many owners the answers come before the first look at the directories, which would take the processors from them.
 func TestLargeStartDoesNotWaitForTheDirectories(t *testing.T) {
 	onStage(t, func(s *stage) {
 		s.tree = newTree()
@@ -193,14 +193,23 @@ func TestLargeStartDoesNotWaitForTheDirectories(t *testing.T) {
 		s.p.Stop()
 		s.tree.unrun()
 		begun := time.Now()
-		let := s.startSlowly(stars(star443))
+		let := make(chan struct{})
+		s.p = s.prepareSlowly(stars(star443), let)
+		if s.p.first != nil {
+			t.Error("the directories are read before the start is over")
+		}
+		s.p.Start()
+		s.p.Inherit()
+		synctestWait()
 		if waited := time.Since(begun); waited != 0 {
 			t.Errorf("it waited %s", waited)
 		}
 		s.want("_443._tcp.h0.example.org.", "h0")
+		s.enter("/certs", "new", leaf("new", "1", "new.example.org"))
 		close(let)
 		synctestWait()
 		s.want("_443._tcp.h0.example.org.", "h0")
+		s.want("_443._tcp.new.example.org.", "new")
 	})
 }
 

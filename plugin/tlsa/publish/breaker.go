@@ -58,21 +58,20 @@ func (a *atlas) recall(root string, gone map[string]struct{}) {
 	for _, s := range a.byHost {
 		for ; s != nil; s = s.beside {
 			for _, o := range s.owners {
-				o.recall(root, gone)
+				a.missedBy(o, root, gone)
 			}
 		}
 	}
-	maps.DeleteFunc(gone, func(id string, _ struct{}) bool {
-		l := a.lineages[id]
-		return l != nil && l.Root == root
-	})
 }
 
-// recall adds the lineages of the root in which an unretired key of o was seen.
-func (o *owner) recall(root string, ids map[string]struct{}) {
+// missedBy adds the lineages of the root in which an unretired key of o was seen, and that are not there.
+func (a *atlas) missedBy(o *owner, root string, ids map[string]struct{}) {
 	for _, k := range o.timeline().Keys {
 		for _, p := range k.Places {
-			if p.Root == root && k.RetiredAt.IsZero() {
+			if p.Root != root || !k.RetiredAt.IsZero() {
+				continue
+			}
+			if l := a.lineages[p.Lineage]; l == nil || l.Root != root {
 				ids[p.Lineage] = struct{}{}
 			}
 		}

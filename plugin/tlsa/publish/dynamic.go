@@ -91,7 +91,7 @@ func (p *Publisher) depart(touched map[*owner]struct{}, swept bool) {
 		if o.leaving() {
 			p.log.Infof("%s: a certificate names its host again; it stays", o.name())
 		}
-		o.alter(func(d *odd) { d.missed, d.since = 0, rollover.Stamp{} })
+		o.ease(func(d *odd) { d.missed, d.since = 0, rollover.Stamp{} })
 		delete(p.unnamed, o)
 	}
 	if !swept {

@@ -82,7 +82,11 @@ func (p *Publisher) lookAt(o *owner) {
 	}
 	o.flags |= inZone
 	view.Known = false
-	o.alter(func(d *odd) { d.view, d.signed = view, soa.Signed })
+	note := o.alter
+	if view.none() && !soa.Signed {
+		note = o.ease
+	}
+	note(func(d *odd) { d.view, d.signed = view, soa.Signed })
 }
 
 // govern gives the policy of a class what its zone's SOA adds.

@@ -16,9 +16,11 @@ func (a *atlas) observe(o *owner, t rollover.Timeline) rollover.Observation {
 		Known:     a.known(),
 		Hidden:    a.hidden(),
 		Seen:      a.seen(o),
-		Files:     map[string]rollover.FileState{},
 		ZoneKnown: view.Known,
 		Zone:      view.TLSA,
+	}
+	if len(t.Keys) > 0 {
+		obs.Files = map[string]rollover.FileState{}
 	}
 	for _, k := range t.Keys {
 		for _, p := range k.Places {
@@ -66,7 +68,10 @@ func (a *atlas) hidden() bool {
 // seen joins the leaves of all lineages that map to o.
 func (a *atlas) seen(o *owner) []rollover.Seen {
 	type identity struct{ spki, sha256, issuer string }
-	byKey := map[identity]int{}
+	var byKey map[identity]int // where there are several
+	if len(o.seats) > 1 || len(o.seats) == 1 && len(o.seats[0].leaves) > 1 {
+		byKey = map[identity]int{}
+	}
 	var seen []rollover.Seen
 	for _, t := range o.seats {
 		l := t.lineage
@@ -76,8 +81,9 @@ func (a *atlas) seen(o *owner) []rollover.Seen {
 			key := identity{m.Leaf.SPKI, m.Leaf.SHA256, m.Issuer.SHA256}
 			j, ok := byKey[key]
 			if !ok {
-				j = len(seen)
-				byKey[key] = j
+				if j = len(seen); byKey != nil {
+					byKey[key] = j
+				}
 				seen = append(seen, rollover.Seen{Material: m, Lineage: l.Name})
 			}
 			s := &seen[j]

@@ -184,7 +184,7 @@ func (p *Publisher) conclude(a control.Action, decisions []decided, now rollover
 		o.alter(func(e *odd) { e.adopted = false })
 		d.Transitions = slices.DeleteFunc(d.Transitions, func(t rollover.Transition) bool { return t.State == rollover.Removed })
 	}
-	p.settle(decisions)
+	p.settle(decisions, now)
 	p.serve(touched)
 	p.report()
 	return done

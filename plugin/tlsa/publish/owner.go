@@ -92,9 +92,11 @@ type odd struct {
 
 // none tells whether d says nothing.
 func (d *odd) none() bool {
-	v := &d.view
-	return !d.adopted && d.unrecorded == nil && d.shown == nil && d.untold == nil && !d.signed && d.missed == 0 && d.since.IsZero() &&
-		v.Cut == "" && v.Alias == "" && v.Hidden == "" && v.TLSA == nil
+	return !d.adopted && d.unrecorded == nil && d.shown == nil && d.untold == nil && !d.signed && d.missed == 0 && d.since.IsZero() && d.view.none()
+}
+
+func (v *ZoneView) none() bool {
+	return v.Cut == "" && v.Alias == "" && v.Hidden == "" && v.TLSA == nil
 }
 
 // odd gives what is odd about o, to be read.
@@ -117,6 +119,13 @@ func (o *owner) alter(f func(*odd)) {
 		return
 	}
 	o.more().odd = &d
+}
+
+// ease takes back some of what is odd about o, which is nothing with most.
+func (o *owner) ease(f func(*odd)) {
+	if o.extra != nil && o.extra.odd != nil {
+		o.alter(f)
+	}
 }
 
 // more gives the extra of o, to be changed.

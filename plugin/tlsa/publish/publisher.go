@@ -86,7 +86,7 @@ func New(cfg Config, zones Zones, log Logger, meter Meter) *Publisher {
 	p := &Publisher{
 		cfg: cfg, block: blockName(cfg.Zones, cfg.View), zones: zones, log: log, meter: meter,
 		problems: newProblems(log, meter), warned: map[string]bool{}, lags: map[string]time.Duration{},
-		parts: map[string]*Part{}, changed: func() {}, poke: make(chan struct{}, 1), portion: 20_000,
+		parts: map[string]*Part{}, changed: func() {}, poke: make(chan struct{}, 1), portion: 10_000,
 		open:  openLedger,
 		watch: func(c certdir.Config) watcher { return certdir.New(c) },
 	}
@@ -135,9 +135,9 @@ func (p *Publisher) Config() Config { return p.cfg }
 func (p *Publisher) Known() bool { return p.known.Load() }
 
 // Prepare opens the ledger, sweeps once, records what is new and builds the first answers, without serving them: nothing
-// becomes Ready by it. Where that takes long and an intact ledger knows what is owed, the sweep goes on in the background and
-// the first answers are the ledger's. From now on a publisher of the same block in this process stands still, until Start lets
-// its stop or Abort lets it go on. On an error nothing is left open.
+// becomes Ready by it. Where that takes long and an intact ledger knows what is owed, the first answers are the ledger's and the
+// sweep goes on in the background, or begins with Start where there are many owners. From now on a publisher of the same block
+// in this process stands still, until Start lets its stop or Abort lets it go on. On an error nothing is left open.
 func (p *Publisher) Prepare() error {
 	p.life.Lock()
 	defer p.life.Unlock()
@@ -205,6 +205,9 @@ func (p *Publisher) Start() {
 	if !p.paused && !p.blind { // what was decided is served from now on
 		p.serve(p.owners)
 		p.tellAll(p.owners)
+	}
+	if p.blind && p.first == nil {
+		p.sweep()
 	}
 	p.report()
 	p.log.Infof("%s: %d names with %d associations; %s", strings.Join(p.cfg.Zones, " "), len(p.owners), p.total(), p.keeping())

@@ -47,29 +47,39 @@ func sentence(o *owner, t rollover.Transition) string {
 // moment is the time after d from now, as logs write it.
 func moment(d time.Duration) string { return time.Now().UTC().Add(d).Format(time.RFC3339) }
 
-// count keeps the figures of o's associations up to date without a look at the other owners. t is its timeline, was what they
-// were before that changed.
-func (p *Publisher) count(o *owner, t *rollover.Timeline, was OwnerFigures) {
-	p.uncount(o)
-	var ready, removal time.Time
-	now := p.store.Now()
-	for _, s := range t.Statuses(o.policy, now) {
-		o.tally.states[s.State]++
+// A standing is what the associations of a timeline come to.
+type standing struct {
+	tally
+	ready, removal time.Time // those of OwnerFigures
+}
+
+func standingOf(statuses []rollover.Status, now rollover.Stamp) standing {
+	var is standing
+	for _, s := range statuses {
+		is.states[s.State]++
 		if s.Ungated {
-			o.tally.ungated++
+			is.ungated++
 		}
 		at := now.Wall.Add(s.Left)
-		if s.Left > 0 && !s.Gated && s.State != rollover.Retired && at.After(ready) {
-			ready = at
+		if s.Left > 0 && !s.Gated && s.State != rollover.Retired && at.After(is.ready) {
+			is.ready = at
 		}
-		if s.Left > 0 && s.State == rollover.Retired && (removal.IsZero() || at.Before(removal)) {
-			removal = at
+		if s.Left > 0 && s.State == rollover.Retired && (is.removal.IsZero() || at.Before(is.removal)) {
+			is.removal = at
 		}
 	}
+	return is
+}
+
+// count keeps the figures of o's associations up to date without a look at the other owners. was is what they were before its
+// timeline changed.
+func (p *Publisher) count(o *owner, is standing, was OwnerFigures) {
+	p.uncount(o)
+	o.tally = is.tally
 	o.flags |= counted
-	if o.extra != nil || !ready.IsZero() || !removal.IsZero() {
+	if o.extra != nil || !is.ready.IsZero() || !is.removal.IsZero() {
 		e := o.more()
-		e.ready, e.removal = ready, removal
+		e.ready, e.removal = is.ready, is.removal
 		o.trim()
 	}
 	for s, n := range o.tally.states {

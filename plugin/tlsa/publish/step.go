@@ -17,6 +17,8 @@ import (
 type decided struct {
 	owner *owner
 	rollover.Decision
+	failed bool          // what was decided before could not be recorded
+	idle   bool          // nothing was to be decided
 	same   bool          // its timeline says that already
 	next   time.Duration // when it is due; 0: never
 	record *record       // nil where it keeps the one it has
@@ -52,52 +54,56 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 	p.leave(touched)
 	now := p.store.Now()
 	owners := slices.SortedFunc(maps.Keys(touched), (*owner).compare)
-	for part := range slices.Chunk(owners, p.portion) {
-		p.settle(p.decide(part, now))
-	}
+	p.inPortions(owners, now, func(d *decided) {
+		t, odd := d.owner.base(), d.owner.odd()
+		d.Decision = rollover.Decide(t, p.atlas.observe(d.owner, t), d.owner.policy, now)
+		d.same = !d.Changed && !d.failed && odd.unrecorded == nil && odd.shown == nil
+		d.Changed = d.Changed || odd.adopted || d.failed
+	})
 	if p.serving {
 		p.serve(owners)
 	}
 	p.report()
 }
 
-func (p *Publisher) decide(owners []*owner, now rollover.Stamp) []decided {
-	decisions := make([]decided, len(owners))
-	for i, o := range owners {
-		decisions[i].owner = o
+// inPortions decides owners at now and settles what is decided, one portion while the next is decided. So decide must leave alone
+// what settle changes of other owners.
+func (p *Publisher) inPortions(owners []*owner, now rollover.Stamp, decide func(*decided)) {
+	var before []decided
+	for part := range slices.Chunk(owners, p.portion) {
+		decisions := make([]decided, len(part))
+		for i, o := range part {
+			_, failed := p.failed[o] // a commit that failed may have been written all the same
+			decisions[i] = decided{owner: o, failed: failed}
+		}
+		var next sync.WaitGroup
+		next.Go(func() { together(decisions, decide) })
+		p.settle(before, now)
+		next.Wait()
+		before = decisions
 	}
-	together(decisions, func(d *decided) {
-		t, odd := d.owner.base(), d.owner.odd()
-		d.Decision = rollover.Decide(t, p.atlas.observe(d.owner, t), d.owner.policy, now)
-		_, failed := p.failed[d.owner] // a commit that failed may have been written all the same
-		d.same = !d.Changed && !failed && odd.unrecorded == nil && odd.shown == nil
-		d.Changed = d.Changed || odd.adopted || failed
-	})
-	return decisions
+	p.settle(before, now)
 }
 
 // serve stamps Tpub on what queries are answered with now (rule 2): only then the wait for Ready can be told.
 func (p *Publisher) serve(owners []*owner) {
 	now := p.store.Now()
-	for part := range slices.Chunk(owners, p.portion) {
-		var decisions []decided
-		for _, o := range part {
-			if _, failed := p.failed[o]; !failed && o.served() {
-				decisions = append(decisions, decided{owner: o})
-			}
+	p.inPortions(owners, now, func(d *decided) {
+		if d.failed || !d.owner.served() {
+			d.idle = true
+			return
 		}
-		together(decisions, func(d *decided) {
-			if t, changed := rollover.Served(*d.owner.timeline(), now); changed {
-				d.Decision = rollover.Decide(t, p.atlas.observe(d.owner, t), d.owner.policy, now)
-				d.Changed = true
-			}
-		})
-		p.settle(slices.DeleteFunc(decisions, func(d decided) bool { return !d.Changed }))
-	}
+		t, changed := rollover.Served(*d.owner.timeline(), now)
+		if d.idle = !changed; changed {
+			d.Decision = rollover.Decide(t, p.atlas.observe(d.owner, t), d.owner.policy, now)
+			d.Changed = true
+		}
+	})
 }
 
-// settle records the decisions, then shows them (rule 5).
-func (p *Publisher) settle(decisions []decided) {
+// settle records the decisions, which were made at now, then shows them (rule 5).
+func (p *Publisher) settle(decisions []decided, now rollover.Stamp) {
+	decisions = slices.DeleteFunc(decisions, func(d decided) bool { return d.idle })
 	if len(decisions) == 0 {
 		return
 	}
@@ -119,7 +125,7 @@ func (p *Publisher) settle(decisions []decided) {
 		if d.Changed && !recorded {
 			p.provide(d)
 		} else {
-			p.accept(d, moment)
+			p.accept(d, moment, now)
 		}
 	}
 	p.flush(part)
@@ -141,7 +147,7 @@ func (p *Publisher) tellAll(owners []*owner) {
 	slices.SortFunc(waiting, (*owner).compare)
 	for _, o := range waiting {
 		p.tell(o, o.odd().untold)
-		o.alter(func(d *odd) { d.untold = nil })
+		o.ease(func(d *odd) { d.untold = nil })
 	}
 }
 
@@ -185,18 +191,18 @@ func (p *Publisher) recorded(err error) bool {
 }
 
 // accept makes a decision that the ledger has the owner's state.
-func (p *Publisher) accept(d *decided, now time.Time) {
+func (p *Publisher) accept(d *decided, moment time.Time, now rollover.Stamp) {
 	o := d.owner
 	delete(p.failed, o)
 	was := o.figures()
 	if d.record != nil {
 		p.atlas.adopt(o, d.record)
 	}
-	o.alter(func(e *odd) { e.adopted, e.unrecorded, e.shown = e.adopted && !d.Changed, nil, nil })
-	p.queue.schedule(o, now, d.next)
+	o.ease(func(e *odd) { e.adopted, e.unrecorded, e.shown = e.adopted && !d.Changed, nil, nil })
+	p.queue.schedule(o, moment, d.next)
 	p.show(o, d.RRset, d.Answer)
 	p.note(o, d.Problems)
-	p.count(o, &d.Timeline, was)
+	p.count(o, standingOf(d.Statuses, now), was)
 }
 
 // provide shows what a decision adds though the ledger does not have it, and takes nothing away (the exception of rule 5).

@@ -26,8 +26,10 @@ type Decision struct {
 	Changed bool
 	Answer  Answer
 	// RRset is in canonical order without duplicates; empty unless Answer is Records.
-	RRset       []dane.Association
-	Problems    []Problem
+	RRset    []dane.Association
+	Problems []Problem
+	// Statuses are those of the timeline (see Timeline.Statuses).
+	Statuses    []Status
 	Transitions []Transition
 	// Next is how long after now the next change is due by itself; 0: none is.
 	Next time.Duration
@@ -83,14 +85,18 @@ func Decide(t Timeline, o Observation, p Policy, now Stamp) Decision {
 func (d *decider) take() {
 	d.problems = nil
 	if len(d.keys) != len(d.t.Keys) {
-		keys := make([]key, len(d.t.Keys))
-		d.keys = make([]*key, len(keys))
-		for i, k := range d.t.Keys {
-			keys[i].Key, d.keys[i] = k, &keys[i]
-		}
+		d.work()
 	}
 	for _, k := range d.keys {
 		k.was, k.seen, k.kept, k.fresh = k.active(), false, false, false
+	}
+}
+
+func (d *decider) work() {
+	keys := make([]key, len(d.t.Keys))
+	d.keys = make([]*key, len(keys))
+	for i, k := range d.t.Keys {
+		keys[i].Key, d.keys[i] = k, &keys[i]
 	}
 }
 
@@ -146,10 +152,11 @@ func (d *decider) decision(before Timeline) Decision {
 		Answer:   answer,
 		RRset:    d.t.RRset(),
 		Problems: slices.Compact(d.problems),
+		Statuses: d.statuses(),
 		Next:     d.next(),
 	}
 	if d.changed {
-		decision.Transitions = d.transitions(before)
+		decision.Transitions = d.transitions(before, decision.Statuses)
 	}
 	return decision
 }

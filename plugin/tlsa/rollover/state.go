@@ -45,9 +45,7 @@ type Status struct {
 // Statuses gives the status of every published association, in the RRset's order.
 func (t *Timeline) Statuses(p Policy, now Stamp) []Status {
 	d := decider{t: *t, p: p, now: now}
-	for _, k := range t.Keys {
-		d.keys = append(d.keys, &key{Key: k})
-	}
+	d.work()
 	return d.statuses()
 }
 
@@ -63,6 +61,9 @@ func (t *Timeline) NotAfter() time.Time {
 }
 
 func (d *decider) statuses() []Status {
+	if len(d.t.Associations) == 0 {
+		return nil
+	}
 	statuses := make([]Status, len(d.t.Associations))
 	for i, times := range d.t.Associations {
 		statuses[i] = d.status(times)
@@ -173,8 +174,8 @@ func statusOf(a dane.Association, all []Status) (Status, bool) {
 }
 
 // transitions compares the RRset before and after.
-func (d *decider) transitions(before Timeline) []Transition {
-	old, after := before.Statuses(d.p, d.now), d.statuses()
+func (d *decider) transitions(before Timeline, after []Status) []Transition {
+	old := before.Statuses(d.p, d.now)
 	var ts []Transition
 	for _, s := range after {
 		was, known := statusOf(s.Association, old)

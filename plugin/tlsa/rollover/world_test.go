@@ -201,6 +201,7 @@ func (w *world) decide() Decision {
 	}
 	again := Decide(d.Timeline.Clone(), o, w.p, w.now)
 	want := Decision{Timeline: d.Timeline, Answer: d.Answer, RRset: d.RRset, Problems: d.Problems, Next: d.Next}
+	want.Statuses = again.Timeline.Statuses(w.p, w.now)
 	if diff := gocmp.Diff(want, again); diff != "" {
 		w.t.Fatalf("deciding once more changes something:\n%s", diff)
 	}

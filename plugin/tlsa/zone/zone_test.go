@@ -11,7 +11,6 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/miekg/dns"
 )
 
@@ -125,21 +124,56 @@ func TestSharedAncestorStaysUntilItsLastOwnerGoes(t *testing.T) {
 }
 
 func TestRecordsAreTheCallersOwn(t *testing.T) {
-	set := NewSet([]dane.Association{association(1), association(2)}, 300)
-	first := set.RRs("_25._tcp.mail.example.org.")
-	first[0].Header().Ttl = 1
-	first[1].(*dns.TLSA).Certificate = "00"
-	_ = append(first[:1], &dns.A{})
-	want := []string{
-		"_25._tcp.mail.example.org.\t300\tIN\tTLSA\t3 1 1 0000000000000000000000000000000000000000000000000000000000000001",
-		"_25._tcp.mail.example.org.\t300\tIN\tTLSA\t3 1 1 0000000000000000000000000000000000000000000000000000000000000002",
+	const owner = "_25._tcp.mail.example.org."
+	for _, count := range []byte{1, 2, 3} {
+		var as []dane.Association
+		var want []string
+		for i := range count {
+			as = append(as, association(i))
+			want = append(want, fmt.Sprintf("%s\t300\tIN\tTLSA\t3 1 1 %064x", owner, i))
+		}
+		set, query := NewSet(as, 300), new(dns.Msg)
+		query.SetQuestion(owner, dns.TypeTLSA)
+		for claim, records := range map[string]func() []dns.RR{
+			"RRs":   func() []dns.RR { return set.RRs(owner) },
+			"Reply": func() []dns.RR { return set.Reply(query, owner).Answer },
+		} {
+			first := records()
+			first[0].Header().Ttl = 1
+			last := first[count-1].(*dns.TLSA)
+			last.Certificate = "00"
+			_ = append(first[:1], &dns.A{}, &dns.A{})
+			var got []string
+			for _, rr := range records() {
+				got = append(got, rr.String())
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: a caller changed the set of the next one (-want +got):\n%s", claim, diff)
+			}
+			if first[0].Header().Ttl != 1 || last.Certificate != "00" {
+				t.Errorf("%s: the next caller got the records of the one before", claim)
+			}
+		}
 	}
-	var got []string
-	for _, rr := range set.RRs("_25._tcp.mail.example.org.") {
-		got = append(got, rr.String())
-	}
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("a caller changed the set of the next one (-want +got):\n%s", diff)
+}
+
+func TestReplyIsThatOfTheLibraryWithAA(t *testing.T) {
+	const owner = "_25._tcp.mail.example.org."
+	set := NewSet([]dane.Association{association(1)}, 300)
+	for _, bits := range []struct{ rd, cd bool }{{false, false}, {true, false}, {false, true}} {
+		query, want := new(dns.Msg), new(dns.Msg)
+		query.SetQuestion("_25._TCP.mail.example.org.", dns.TypeANY)
+		query.RecursionDesired, query.CheckingDisabled = bits.rd, bits.cd
+		want.SetReply(query)
+		want.Authoritative = true
+		want.Answer = set.RRs(owner)
+		got := set.Reply(query, owner)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", bits, diff)
+		}
+		if got.Question[0].Name = "changed."; query.Question[0].Name == "changed." {
+			t.Error("the question of the reply is that of the query")
+		}
 	}
 }
 
