@@ -77,7 +77,7 @@ func (s *scan) matchIn(r *root, base string, t target, pattern string, found *[]
 		r.fail(unreadable(base, err))
 	}
 	for _, e := range entries {
-		name := e.Name()
+		name := e.name
 		if ok, err := filepath.Match(step, name); !ok || err != nil || skipFile(name) && !strings.HasPrefix(step, ".") {
 			continue
 		}

@@ -19,6 +19,7 @@ type gathered struct {
 	reader  *reader
 	now     time.Time
 	files   []file
+	hops    []hop // of all files
 	shown   []File
 
 	certs, chain []*dane.Certificate
@@ -37,7 +38,15 @@ type holding struct {
 }
 
 func (w *Watcher) gather(l *lineage, now time.Time, list []status, r *reader) *gathered {
-	g := &gathered{lineage: l, cfg: &w.cfg, seed: w.seed, reader: r, now: now}
+	g := &gathered{
+		lineage: l, cfg: &w.cfg, seed: w.seed, reader: r, now: now,
+		files: make([]file, 0, len(list)), shown: make([]File, 0, len(list)), held: make([]holding, 0, len(list)),
+	}
+	hops := 0
+	for i := range list {
+		hops += len(list[i].hops)
+	}
+	g.hops = make([]hop, 0, hops)
 	for i := range list {
 		if st := list[i]; !st.gone {
 			g.add(&st)
@@ -54,7 +63,7 @@ func (w *Watcher) gather(l *lineage, now time.Time, list []status, r *reader) *g
 // add reads one file.
 func (g *gathered) add(st *status) {
 	old := g.lineage.file(st.name())
-	f := file{name: st.name(), print: st.print(g.seed), hops: slices.Clone(st.hops), role: st.role, sure: st.sure}
+	f := file{name: st.name(), print: st.print(g.seed), hops: g.keepHops(st.hops), role: st.role, sure: st.sure}
 	content, why := g.read(st)
 	had := g.cfg.Known[st.path] ||
 		old != nil && !old.ignored && (len(old.issuers) > 0 || len(g.lineage.leavesOf(st.path)) > 0)
@@ -75,6 +84,12 @@ func (g *gathered) add(st *status) {
 		g.take(st, content)
 	}
 	g.files = append(g.files, f)
+}
+
+// keepHops copies what a file keeps of its status: those of a lineage stand together.
+func (g *gathered) keepHops(hops []hop) []hop {
+	g.hops = append(g.hops, hops...)
+	return g.hops[len(g.hops)-len(hops) : len(g.hops) : len(g.hops)]
 }
 
 // lacksIssuers tells of a file that came without the issuers it had, while no other file of the lineage has any: it may be cut
@@ -174,9 +189,7 @@ func (g *gathered) keep(f, old *file, path string, why *rollover.Problem) {
 
 // finish computes the leaves.
 func (g *gathered) finish(w *Watcher) *Lineage {
-	isLeaf := make(map[string]bool)
 	for _, leaf := range g.found {
-		isLeaf[leaf.SHA256] = true
 		if leaf.IssuedBy != nil {
 			leaf.IssuedBy = w.intern(leaf.IssuedBy)
 		}
@@ -185,7 +198,7 @@ func (g *gathered) finish(w *Watcher) *Lineage {
 			DNSNames: leaf.DNSNames, Files: g.holders(leaf.SHA256),
 		})
 	}
-	g.keepIssuers(w, isLeaf)
+	g.keepIssuers(w)
 	l := g.lineage
 	for _, f := range g.shown {
 		if f.Doubt != nil {
@@ -216,7 +229,10 @@ func (g *gathered) holders(id string) (files []string) {
 }
 
 // keepIssuers remembers the issuers of each file, which stand when it falls in doubt.
-func (g *gathered) keepIssuers(w *Watcher, isLeaf map[string]bool) {
+func (g *gathered) keepIssuers(w *Watcher) {
+	isLeaf := func(c *dane.Certificate) bool {
+		return slices.ContainsFunc(g.found, func(leaf dane.Leaf) bool { return leaf.SHA256 == c.SHA256 })
+	}
 	n := 0
 	for i := range g.files {
 		f := &g.files[i]
@@ -224,7 +240,7 @@ func (g *gathered) keepIssuers(w *Watcher, isLeaf map[string]bool) {
 			continue
 		}
 		for _, c := range g.held[n].certs {
-			if !isLeaf[c.SHA256] && !c.Challenge {
+			if !c.Challenge && !isLeaf(c) {
 				f.issuers = append(f.issuers, w.share(c))
 			}
 		}

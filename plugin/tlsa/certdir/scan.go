@@ -2,8 +2,6 @@ package certdir
 
 import (
 	"cmp"
-	"io/fs"
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -97,13 +95,13 @@ func (s *scan) enter(d *dir) target {
 		t = s.follow("/", d.path[1:])
 		t.open = "" // the directories above a root are not judged
 	default:
-		t = s.follow(d.parent.real, d.path[len(d.parent.path):])
+		t = s.followName(d.parent, d.base(), d.path, false)
 	}
 	if t.err == nil && !t.isDir() {
 		t.err = unix.ENOTDIR
 	}
 	s.w.unlisten(d, d.hops)
-	d.hops = slices.Clip(t.hops)
+	d.hops = slices.Clone(t.hops)
 	s.w.listen(d, d.hops)
 	if t.err != nil {
 		return t
@@ -152,7 +150,7 @@ const usualFiles = 4 // in a directory of one lineage
 func (s *scan) list(d *dir) (list []status, ok bool) {
 	if d.only != nil {
 		for name := range d.only {
-			list = s.addName(d, name, 0, list)
+			list = s.addName(d, name, unix.DT_UNKNOWN, list)
 		}
 		return list, true
 	}
@@ -170,23 +168,13 @@ func (s *scan) list(d *dir) (list []status, ok bool) {
 	}
 	list = make([]status, 0, min(len(entries), usualFiles))
 	for _, e := range entries {
-		list = s.addName(d, e.Name(), e.Type(), list)
+		list = s.addName(d, e.name, e.kind, list)
 	}
 	return list, !s.stopped()
 }
 
-func (s *scan) readDir(real string) ([]fs.DirEntry, error) {
-	fd, err := s.w.reader.open(real, unix.O_DIRECTORY)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), real)
-	defer f.Close()
-	return f.ReadDir(-1)
-}
-
 // addName deals with one name: a directory is walked, anything else that may be a certificate is added to list.
-func (s *scan) addName(d *dir, name string, kind fs.FileMode, list []status) []status {
+func (s *scan) addName(d *dir, name string, kind uint8, list []status) []status {
 	skip, skipAsDir := skipFile(name), skipDir(name)
 	if skip && skipAsDir || d.root.claims(d, name) {
 		return list
@@ -194,7 +182,7 @@ func (s *scan) addName(d *dir, name string, kind fs.FileMode, list []status) []s
 	label := readName(d.base(), name)
 	l := d.lineages.of(label.key)
 	known := l != nil && l.file(name) != nil
-	if kind.IsDir() && !known {
+	if kind == unix.DT_DIR && !known {
 		if !skipAsDir && d.only == nil {
 			s.walkSub(d, name)
 		}
@@ -203,11 +191,8 @@ func (s *scan) addName(d *dir, name string, kind fs.FileMode, list []status) []s
 	if label.role == roleRequest && !d.root.staged {
 		return list
 	}
-	follow := s.follow
-	if kind&fs.ModeSymlink != 0 {
-		follow = s.followLink
-	}
-	st := s.statusOf(d, name, label, follow(d.real, name))
+	path := join(d.path, name)
+	st := s.statusOf(d, name, path, label, s.followName(d, name, path, kind == unix.DT_LNK))
 	if st.isRegular() && (len(st.hops) == 0 && st.dev != d.id.dev || s.isMount(st.real)) { // mounted by itself (W2)
 		s.watchFile(st.real, st.inode)
 	}

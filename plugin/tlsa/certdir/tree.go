@@ -139,12 +139,13 @@ func reasonOf(p *rollover.Problem) rollover.Reason {
 
 // status looks at a name of a directory, following links.
 func (s *scan) status(d *dir, name string, l label) status {
-	return s.statusOf(d, name, l, s.follow(d.real, name))
+	path := join(d.path, name)
+	return s.statusOf(d, name, path, l, s.followName(d, name, path, false))
 }
 
-func (s *scan) statusOf(d *dir, name string, l label, t target) status {
+func (s *scan) statusOf(d *dir, name, path string, l label, t target) status {
 	s.files++
-	st := status{path: join(d.path, name), info: t.info, label: l, real: t.real, hops: t.hops}
+	st := status{path: path, info: t.info, label: l, real: t.real, hops: t.hops}
 	if own := (hop{d.real, name}); len(st.hops) > 0 && st.hops[0] == own {
 		st.hops = st.hops[1:] // its directory tells of it
 	}

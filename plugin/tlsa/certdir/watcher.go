@@ -20,6 +20,7 @@ type Watcher struct {
 	reader     reader
 	disk       disk
 	linkBuf    []byte
+	listBuf    []byte
 	maxEntries int
 	lostGap    time.Duration // the least time between sweeps that lost events ask for
 
@@ -57,6 +58,7 @@ func New(cfg Config) *Watcher {
 		disk:       newDisk(),
 		lostGap:    lostGap,
 		linkBuf:    make([]byte, unix.PathMax),
+		listBuf:    make([]byte, 32<<10),
 		maxEntries: maxEntries,
 		many:       manyFiles,
 		few:        aheadFew,
@@ -121,6 +123,7 @@ type scan struct {
 
 	places map[string]*place
 	way    way             // the last one
+	spare  []hop           // what is left to make room from
 	mounts map[string]bool // nil until asked for
 	remote map[uint64]bool // by device
 	there  map[*root]bool
