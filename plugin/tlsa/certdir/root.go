@@ -24,7 +24,7 @@ type root struct {
 	near   bool    // others may hold the same files
 	tops   map[string]*dir
 	sweeps uint64
-	dirs   uint64 // counts those that were made
+	dirs   uint32 // counts those that were made
 	mixed  bool
 	owner  uint32  // whose files the last survey found
 	owned  bool    // it found some
@@ -41,7 +41,7 @@ func (r *root) isGlob() bool {
 
 // claims tells whether another root is configured for exactly this name of a directory.
 func (r *root) claims(d *dir, name string) bool {
-	if len(r.inner) == 0 || d.only != nil {
+	if len(r.inner) == 0 || d.only() != nil {
 		return false
 	}
 	path := join(d.path, name)
@@ -221,11 +221,11 @@ func (s *scan) isThere(r *root) bool {
 }
 
 func (s *scan) topIsThere(d *dir) bool {
-	if d.only == nil {
+	if d.only() == nil {
 		t := s.follow("/", d.path[1:])
 		return t.err == nil && t.isDir() && !s.w.disk.isDetached(t.real, t.info)
 	}
-	for name := range d.only {
+	for name := range d.only() {
 		if t := s.follow("/", join(d.path, name)[1:]); t.err == nil {
 			return true
 		}

@@ -16,7 +16,7 @@ func (s *scan) walk(d *dir) {
 	}
 	d.epoch, d.dead = s.epoch, false
 	if s.accept(d) {
-		for _, sub := range d.receipt.subs {
+		for _, sub := range d.receipt.subs() {
 			s.walk(sub)
 		}
 		s.walkSubs(d)
@@ -37,7 +37,7 @@ func (s *scan) walk(d *dir) {
 	if d.isCircle() {
 		return
 	}
-	r := &visit{info: t.info, receipt: receipt{note: groupWritable(d, t.info)}}
+	r := &visit{info: t.info, extra: moreReceipt{note: groupWritable(d, t.info)}}
 	s.receipt = r
 	r.self = s.watchDir(d)
 	tooDeep := s.tooDeep
@@ -55,7 +55,7 @@ func (s *scan) walk(d *dir) {
 		d.receipt = nil
 	}
 	s.walkSubs(d)
-	d.ready = s.retryGap()
+	d.ready = s.retryGap().Sub(s.w.begun)
 }
 
 // walkSubs walks those directories in d that were not among its names, and drops the empty ones that are gone.
@@ -100,9 +100,11 @@ func (s *scan) enter(d *dir) target {
 	if t.err == nil && !t.isDir() {
 		t.err = unix.ENOTDIR
 	}
-	s.w.unlisten(d, d.hops)
-	d.hops = slices.Clone(t.hops)
-	s.w.listen(d, d.hops)
+	s.w.unlisten(d, d.hops())
+	if d.rare != nil || len(t.hops) > 0 {
+		d.rarely().hops = slices.Clone(t.hops)
+	}
+	s.w.listen(d, d.hops())
 	if t.err != nil {
 		return t
 	}
@@ -130,9 +132,8 @@ func groupWritable(d *dir, st info) *rollover.Problem {
 
 func (s *scan) watchDir(d *dir) *watch {
 	e := s.w.watches.want(d.real, d.id, s.epoch)
-	if e != nil && !slices.Contains(e.dirs, d) {
-		e.dirs = slices.DeleteFunc(e.dirs, func(o *dir) bool { return o.dead })
-		e.dirs = append(e.dirs, d)
+	if e != nil {
+		e.walk(d)
 	}
 	return e
 }
@@ -140,7 +141,7 @@ func (s *scan) watchDir(d *dir) *watch {
 // watchFile watches a file whose changes its directory may not tell of.
 func (s *scan) watchFile(real string, id inode) {
 	if e := s.w.watches.want(real, id, s.epoch); e != nil {
-		e.file = true
+		e.rarely().file = true
 	}
 }
 
@@ -148,8 +149,8 @@ const usualFiles = 4 // in a directory of one lineage
 
 // list looks at every name of a directory and walks those below; not ok if it could not be read to its end.
 func (s *scan) list(d *dir) (list []status, ok bool) {
-	if d.only != nil {
-		for name := range d.only {
+	if only := d.only(); only != nil {
+		for name := range only {
 			list = s.addName(d, name, unix.DT_UNKNOWN, list)
 		}
 		return list, true
@@ -183,7 +184,7 @@ func (s *scan) addName(d *dir, name string, kind uint8, list []status) []status 
 	l := d.lineages.of(label.key)
 	known := l != nil && l.file(name) != nil
 	if kind == unix.DT_DIR && !known {
-		if !skipAsDir && d.only == nil {
+		if !skipAsDir && d.only() == nil {
 			s.walkSub(d, name)
 		}
 		return list
@@ -197,7 +198,7 @@ func (s *scan) addName(d *dir, name string, kind uint8, list []status) []status 
 		s.watchFile(st.real, st.inode)
 	}
 	if st.isDir() && !known {
-		if !skipAsDir && d.only == nil {
+		if !skipAsDir && d.only() == nil {
 			s.walkSub(d, name)
 		}
 		return list
@@ -216,12 +217,12 @@ func (s *scan) walkSub(d *dir, name string) {
 		return
 	}
 	sub := d.sub(name)
-	s.receipt.subs = append(s.receipt.subs, sub)
+	s.receipt.extra.subs = append(s.receipt.extra.subs, sub)
 	s.walk(sub)
 }
 
 // mayHaveSubs tells whether the directories in d are walked.
-func (d *dir) mayHaveSubs() bool { return d.only == nil && d.depth < maxDepth }
+func (d *dir) mayHaveSubs() bool { return d.only() == nil && d.depth < maxDepth }
 
 // isCircle tells whether links led back to a directory above.
 func (d *dir) isCircle() bool {

@@ -16,23 +16,50 @@ import (
 
 // A dir is one directory that is walked: a root, one below it, or the directory of configured files.
 type dir struct {
-	root   *root
-	parent *dir
-	path   string // as the operator sees it
-	real   string // without links
-	id     inode
-	depth  int
-	// only are the names of configured files; nil where the whole directory is watched.
-	only     map[string]bool
+	root     *root
+	parent   *dir
+	path     string // as the operator sees it
+	real     string // without links
+	id       inode
 	subs     map[string]*dir
 	lineages family
-	hops     []hop     // the links that lead to it, listened to
-	found    uint64    // the scan in which its root's path last led to it
-	epoch    uint64    // of the scan that visited it last
-	ready    time.Time // before then it is not scanned again outside of a sweep
-	turn     uint64    // tells in which sweeps it is looked at more closely
-	receipt  *receipt  // of its last whole visit; nil if that found something odd
-	dead     bool      // no longer part of the tree
+	epoch    uint64        // of the scan that visited it last
+	ready    time.Duration // before then, since the first scan, it is not scanned again outside of a sweep
+	receipt  *receipt      // of its last whole visit; nil if that found something odd
+	rare     *rareDir      // nil for most
+	turn     uint32        // tells in which sweeps it is looked at more closely
+	depth    uint8
+	dead     bool // no longer part of the tree
+}
+
+// rareDir is what few directories have.
+type rareDir struct {
+	only  map[string]bool // the names of configured files; nil where the whole directory is watched
+	hops  []hop           // the links that lead to it, listened to
+	found uint64          // the scan in which its root's path last led to it
+}
+
+func (d *dir) rarely() *rareDir {
+	if d.rare == nil {
+		d.rare = &rareDir{}
+	}
+	return d.rare
+}
+
+// only are the names of configured files; nil where the whole directory is watched.
+func (d *dir) only() map[string]bool {
+	if d.rare == nil {
+		return nil
+	}
+	return d.rare.only
+}
+
+// hops are the links that lead to it, listened to.
+func (d *dir) hops() []hop {
+	if d.rare == nil {
+		return nil
+	}
+	return d.rare.hops
 }
 
 // A lineage is what is known of a Lineage between two looks.

@@ -28,6 +28,7 @@ type Watcher struct {
 	byID    map[string]*lineage                       // those of roots that others are near
 	issuers map[string]weak.Pointer[dane.Certificate] // by SHA-256: few issuers stand in many files
 	epoch   uint64                                    // counts scans
+	begun   time.Time                                 // the first of them
 	seed    maphash.Seed
 	names   names
 	marks   marks
@@ -136,8 +137,12 @@ type scan struct {
 
 func (w *Watcher) scan(ctx context.Context) *scan {
 	w.epoch++
+	now := time.Now()
+	if w.begun.IsZero() {
+		w.begun = now
+	}
 	return &scan{
-		w: w, ctx: ctx, now: time.Now(), epoch: w.epoch, places: make(map[string]*place),
+		w: w, ctx: ctx, now: now, epoch: w.epoch, places: make(map[string]*place),
 		remote: make(map[uint64]bool), there: make(map[*root]bool), detached: make(map[inode]bool),
 	}
 }
