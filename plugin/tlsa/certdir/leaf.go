@@ -19,7 +19,6 @@ type gathered struct {
 	reader  *reader
 	now     time.Time
 	files   []file
-	hops    []hop // of all files
 	shown   []File
 
 	certs, chain []*dane.Certificate
@@ -42,11 +41,6 @@ func (w *Watcher) gather(l *lineage, now time.Time, list []status, r *reader) *g
 		lineage: l, cfg: &w.cfg, seed: w.seed, reader: r, now: now,
 		files: make([]file, 0, len(list)), shown: make([]File, 0, len(list)), held: make([]holding, 0, len(list)),
 	}
-	hops := 0
-	for i := range list {
-		hops += len(list[i].hops)
-	}
-	g.hops = make([]hop, 0, hops)
 	for i := range list {
 		if st := list[i]; !st.gone {
 			g.add(&st)
@@ -63,10 +57,16 @@ func (w *Watcher) gather(l *lineage, now time.Time, list []status, r *reader) *g
 // add reads one file.
 func (g *gathered) add(st *status) {
 	old := g.lineage.file(st.name())
-	f := file{name: st.name(), print: st.print(g.seed), hops: g.keepHops(st.hops), role: st.role, sure: st.sure}
+	f := file{name: st.name(), print: st.print(g.seed), role: st.role, sure: st.sure}
+	if last := len(st.hops) - 1; last >= 0 {
+		f.end = st.hops[last]
+		if last > 0 {
+			f.more = &moreFile{hops: slices.Clone(st.hops[:last])}
+		}
+	}
 	content, why := g.read(st)
 	had := g.cfg.Known[st.path] ||
-		old != nil && !old.ignored && (len(old.issuers) > 0 || len(g.lineage.leavesOf(st.path)) > 0)
+		old != nil && !old.ignored && (len(old.issuers()) > 0 || len(g.lineage.leavesOf(st.path)) > 0)
 	if why == nil && had && !g.holdsLeaf(content) {
 		why = problem(Replaced, "%s no longer holds a certificate: write it again, or remove the file", show(st.path))
 	}
@@ -86,19 +86,13 @@ func (g *gathered) add(st *status) {
 	g.files = append(g.files, f)
 }
 
-// keepHops copies what a file keeps of its status: those of a lineage stand together.
-func (g *gathered) keepHops(hops []hop) []hop {
-	g.hops = append(g.hops, hops...)
-	return g.hops[len(g.hops)-len(hops) : len(g.hops) : len(g.hops)]
-}
-
 // lacksIssuers tells of a file that came without the issuers it had, while no other file of the lineage has any: it may be cut
 // between two blocks, where nothing shows that more is to come (W12). It is waited for as for a busy lineage, not for ever.
 func (g *gathered) lacksIssuers(old *file, c *dane.Content) bool {
 	l := g.lineage
-	hasIssuers := func(f file) bool { return f.name != old.name && len(f.issuers) > 0 }
+	hasIssuers := func(f file) bool { return f.name != old.name && len(f.issuers()) > 0 }
 	isCA := func(c *dane.Certificate) bool { return c.CA }
-	if old == nil || old.role == roleChain || len(old.issuers) == 0 || len(c.Certificates) == 0 ||
+	if old == nil || old.role == roleChain || len(old.issuers()) == 0 || len(c.Certificates) == 0 ||
 		slices.ContainsFunc(c.Certificates, isCA) || slices.ContainsFunc(l.files, hasIssuers) {
 		return false
 	}
@@ -180,11 +174,10 @@ func (g *gathered) keep(f, old *file, path string, why *rollover.Problem) {
 	g.doubt = true
 	g.shown = append(g.shown, File{Path: path, Doubt: why})
 	g.held = append(g.held, holding{})
-	if old == nil {
-		return
+	if issuers := old.issuers(); len(issuers) > 0 {
+		f.more = f.more.with(issuers)
+		g.chain = append(g.chain, issuers...)
 	}
-	f.issuers = old.issuers
-	g.chain = append(g.chain, old.issuers...)
 }
 
 // finish computes the leaves.
@@ -239,14 +232,41 @@ func (g *gathered) keepIssuers(w *Watcher) {
 		if f.ignored {
 			continue
 		}
+		issuers := make([]*dane.Certificate, 0, 4)
 		for _, c := range g.held[n].certs {
 			if !c.Challenge && !isLeaf(c) {
-				f.issuers = append(f.issuers, w.share(c))
+				issuers = append(issuers, w.share(c))
 			}
 		}
-		f.issuers = slices.Clip(f.issuers)
+		if len(issuers) > 0 {
+			f.more = w.more(f.more, issuers)
+		}
 		n++
 	}
+}
+
+// with is m with issuers.
+func (m *moreFile) with(issuers []*dane.Certificate) *moreFile {
+	next := &moreFile{issuers: issuers}
+	if m != nil {
+		next.hops = m.hops
+	}
+	return next
+}
+
+// more is m with a copy of issuers, or what another file has of that.
+func (w *Watcher) more(m *moreFile, issuers []*dane.Certificate) *moreFile {
+	if m != nil {
+		return m.with(slices.Clone(issuers))
+	}
+	for _, known := range w.mores {
+		if known != nil && slices.Equal(known.issuers, issuers) {
+			return known
+		}
+	}
+	w.newest = (w.newest + 1) % len(w.mores)
+	w.mores[w.newest] = m.with(slices.Clone(issuers))
+	return w.mores[w.newest]
 }
 
 // addLeaf merges one leaf with what was found before: one that is in doubt adds no second view of the same certificate.

@@ -3,6 +3,7 @@ package certdir
 import (
 	"errors"
 	"hash/maphash"
+	"iter"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,17 +13,17 @@ import (
 )
 
 // listen has what hear of every change to the paths, which are links on the way to it, or its target.
-func (w *Watcher) listen(what any, hops []hop) {
+func (w *Watcher) listen(what any, hops iter.Seq[hop]) {
 	if w.cfg.NoEvents {
 		return
 	}
-	for _, h := range hops {
+	for h := range hops {
 		w.listeners.add(maphash.Comparable(w.seed, h), what)
 	}
 }
 
-func (w *Watcher) unlisten(what any, hops []hop) {
-	for _, h := range hops {
+func (w *Watcher) unlisten(what any, hops iter.Seq[hop]) {
+	for h := range hops {
 		w.listeners.drop(maphash.Comparable(w.seed, h), what)
 	}
 }
@@ -102,7 +103,13 @@ func goesBelow(what any, dirs map[string]bool, least int) bool {
 	}
 	switch what := what.(type) {
 	case *lineage:
-		return slices.ContainsFunc(what.files, func(f file) bool { return slices.ContainsFunc(f.hops, below) })
+		for i := range what.files {
+			for h := range what.files[i].hops {
+				if below(h) {
+					return true
+				}
+			}
+		}
 	case *dir:
 		return slices.ContainsFunc(what.hops(), below)
 	case *root:

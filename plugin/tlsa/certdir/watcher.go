@@ -31,6 +31,8 @@ type Watcher struct {
 	begun   time.Time                                 // the first of them
 	seed    maphash.Seed
 	names   names
+	mores   [8]*moreFile // some that files share
+	newest  int          // of those
 	marks   marks
 
 	unannounced int // what Figures.Unannounced is to be
