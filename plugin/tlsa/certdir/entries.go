@@ -2,6 +2,7 @@ package certdir
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -42,6 +43,8 @@ func appendEntries(list []entry, records []byte) []entry {
 		kind   = int(unsafe.Offsetof(unix.Dirent{}.Type))
 		head   = int(unsafe.Offsetof(unix.Dirent{}.Name))
 	)
+	const usual = 32
+	list = slices.Grow(list, len(records)/usual)
 	text := string(records)
 	for len(records) > head {
 		size := int(binary.NativeEndian.Uint16(records[reclen:]))

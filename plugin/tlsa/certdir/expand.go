@@ -40,7 +40,7 @@ func (s *scan) match(r *root, base, pattern string, found *[]*dir) {
 		t.hops = append(t.hops, hop{filepath.Dir(t.real), filepath.Base(t.real)}) // its own removal is told by the directory above where that is watched too
 	}
 	r.hops = append(r.hops, t.hops...)
-	s.w.listen(r, slices.Values(t.hops))
+	s.w.listen(r, t.hops...)
 	switch {
 	case t.err != nil && isMissing(t.err):
 	case t.err != nil:

@@ -3,7 +3,6 @@ package certdir
 import (
 	"errors"
 	"hash/maphash"
-	"iter"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,18 +12,26 @@ import (
 )
 
 // listen has what hear of every change to the paths, which are links on the way to it, or its target.
-func (w *Watcher) listen(what any, hops iter.Seq[hop]) {
+func (w *Watcher) listen(what any, hops ...hop) {
 	if w.cfg.NoEvents {
 		return
 	}
-	for h := range hops {
+	for _, h := range hops {
 		w.listeners.add(maphash.Comparable(w.seed, h), what)
 	}
 }
 
-func (w *Watcher) unlisten(what any, hops iter.Seq[hop]) {
-	for h := range hops {
+func (w *Watcher) unlisten(what any, hops ...hop) {
+	for _, h := range hops {
 		w.listeners.drop(maphash.Comparable(w.seed, h), what)
+	}
+}
+
+func (w *Watcher) unlistenFiles(l *lineage) {
+	for i := range l.files {
+		for h := range l.files[i].hops {
+			w.unlisten(l, h)
+		}
 	}
 }
 

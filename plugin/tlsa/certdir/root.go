@@ -104,7 +104,7 @@ func (s *scan) sweepRoot(r *root) {
 	defer func() { r.survey = nil }()
 	atOnce := s.atOnce
 	s.atOnce = atOnce || r.sweeps == 0 // until a root was read once there is nothing to keep: sooner is better
-	s.w.unlisten(r, slices.Values(r.hops))
+	s.w.unlisten(r, r.hops...)
 	r.hops = nil
 	found := s.expand(r)
 	if s.atOnce {

@@ -100,11 +100,11 @@ func (s *scan) enter(d *dir) target {
 	if t.err == nil && !t.isDir() {
 		t.err = unix.ENOTDIR
 	}
-	s.w.unlisten(d, slices.Values(d.hops()))
+	s.w.unlisten(d, d.hops()...)
 	if d.rare != nil || len(t.hops) > 0 {
 		d.rarely().hops = slices.Clone(t.hops)
 	}
-	s.w.listen(d, slices.Values(d.hops()))
+	s.w.listen(d, d.hops()...)
 	if t.err != nil {
 		return t
 	}

@@ -289,9 +289,7 @@ func (w *Watcher) lineage(d *dir, key string) *lineage {
 
 // forget drops a lineage of which nothing is left.
 func (w *Watcher) forget(l *lineage) {
-	for i := range l.files {
-		w.unlisten(l, l.files[i].hops)
-	}
+	w.unlistenFiles(l)
 	w.marks.drop(l)
 	l.dir.lineages.drop(l)
 	if w.byID[l.id] == l {

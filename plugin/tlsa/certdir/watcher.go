@@ -199,10 +199,10 @@ func (n names) intern(name string) string {
 	if known, ok := n[name]; ok {
 		return known
 	}
-	name = strings.Clone(name)
+	own := strings.Clone(name)
 	if len(n) >= mostNames {
 		clear(n)
 	}
-	n[name] = name
-	return name
+	n[own] = own
+	return own
 }
