@@ -35,7 +35,7 @@ func (s *scan) expand(r *root) []*dir {
 // match takes in what pattern matches below base, a path without patterns.
 func (s *scan) match(r *root, base, pattern string, found *[]*dir) {
 	base = filepath.Clean(base)
-	t := s.follow("/", base[1:])
+	t := s.follow(base)
 	if t.isDir() {
 		t.hops = append(t.hops, hop{filepath.Dir(t.real), filepath.Base(t.real)}) // its own removal is told by the directory above where that is watched too
 	}

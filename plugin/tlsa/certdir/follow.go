@@ -39,11 +39,11 @@ type trail struct {
 	way      way  // that is gone, if it can be gone again
 }
 
-// follow resolves a relative path from a directory that is free of links. It watches the directory of each link, of the end
-// behind one, and of whatever is missing before it looks there, so that later changes are heard.
-func (s *scan) follow(dir, rest string) target { return s.end(trail{s: s, at: dir, rest: rest}) }
+// follow resolves an absolute path. It watches the directory of each link, of the end behind one, and of whatever is missing
+// before it looks there, so that later changes are heard.
+func (s *scan) follow(path string) target { return s.end(trail{s: s, at: "/", rest: path[1:]}) }
 
-// followName is follow for one name in d, whose path is known. link tells that its directory lists it as a link.
+// followName is follow for one name in d, whose path is known. link tells that the directory lists it as a link.
 func (s *scan) followName(d *dir, name, path string, link bool) target {
 	t := trail{s: s, at: d.real, rest: name, link: link}
 	if d.real == d.path {

@@ -5,7 +5,6 @@ import (
 	"hash/maphash"
 	"slices"
 	"time"
-	"weak"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
@@ -245,30 +244,6 @@ func (g *gathered) keepIssuers(w *Watcher) {
 	}
 }
 
-// with is m with issuers.
-func (m *moreFile) with(issuers []*dane.Certificate) *moreFile {
-	next := &moreFile{issuers: issuers}
-	if m != nil {
-		next.hops = m.hops
-	}
-	return next
-}
-
-// more is m with a copy of issuers, or what another file has of that.
-func (w *Watcher) more(m *moreFile, issuers []*dane.Certificate) *moreFile {
-	if m != nil {
-		return m.with(slices.Clone(issuers))
-	}
-	for _, known := range w.mores {
-		if known != nil && slices.Equal(known.issuers, issuers) {
-			return known
-		}
-	}
-	w.newest = (w.newest + 1) % len(w.mores)
-	w.mores[w.newest] = m.with(slices.Clone(issuers))
-	return w.mores[w.newest]
-}
-
 // addLeaf merges one leaf with what was found before: one that is in doubt adds no second view of the same certificate.
 func (g *gathered) addLeaf(leaf Leaf) {
 	for i := range g.leaves {
@@ -308,22 +283,6 @@ func (l *lineage) leavesOf(path string) []Leaf {
 		}
 	}
 	return out
-}
-
-// intern gives the copy of a certificate that is shared already, if there is one.
-func (w *Watcher) intern(c *dane.Certificate) *dane.Certificate {
-	if shared := w.issuers[c.SHA256].Value(); shared != nil {
-		return shared
-	}
-	return c
-}
-
-func (w *Watcher) share(c *dane.Certificate) *dane.Certificate {
-	shared := w.intern(c)
-	if shared == c {
-		w.issuers[c.SHA256] = weak.Make(c)
-	}
-	return shared
 }
 
 func compareLeaves(a, b Leaf) int {

@@ -201,7 +201,7 @@ func (r *root) missing() *rollover.Problem {
 
 // isGone tells whether nothing stands at a path; any doubt is a no.
 func (s *scan) isGone(path string) bool {
-	t := s.follow("/", path[1:])
+	t := s.follow(path)
 	return t.err != nil && isMissing(t.err)
 }
 
@@ -222,11 +222,11 @@ func (s *scan) isThere(r *root) bool {
 
 func (s *scan) topIsThere(d *dir) bool {
 	if d.only() == nil {
-		t := s.follow("/", d.path[1:])
+		t := s.follow(d.path)
 		return t.err == nil && t.isDir() && !s.w.disk.isDetached(t.real, t.info)
 	}
 	for name := range d.only() {
-		if t := s.follow("/", join(d.path, name)[1:]); t.err == nil {
+		if t := s.follow(join(d.path, name)); t.err == nil {
 			return true
 		}
 	}

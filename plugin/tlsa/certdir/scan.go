@@ -92,7 +92,7 @@ func (s *scan) enter(d *dir) target {
 	var t target
 	switch {
 	case d.parent == nil:
-		t = s.follow("/", d.path[1:])
+		t = s.follow(d.path)
 		t.open = "" // the directories above a root are not judged
 	default:
 		t = s.followName(d.parent, d.base(), d.path, false)

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
@@ -110,56 +109,6 @@ func (l *lineage) short() time.Time {
 	return l.unrest.short
 }
 
-// A file is what there is to remember of the last look. There may be a million.
-type file struct {
-	name    string
-	print   uint64 // of its status
-	end     hop    // the last of the hops of its status; zero if it is no link
-	more    *moreFile
-	role    role
-	sure    bool
-	ignored bool // neither sure to be a certificate nor ever one
-}
-
-// moreFile is the same for many files, which share one; nil for those that have nothing of it.
-type moreFile struct {
-	hops    []hop               // of its status, but for the end
-	issuers []*dane.Certificate // those of its certificates that are no leaves, shared with all who hold them
-}
-
-func (f *file) issuers() []*dane.Certificate {
-	if f == nil || f.more == nil {
-		return nil
-	}
-	return f.more.issuers
-}
-
-// hops iterates over the hops of its status.
-func (f *file) hops(yield func(hop) bool) {
-	if f.more != nil {
-		for _, h := range f.more.hops {
-			if !yield(h) {
-				return
-			}
-		}
-	}
-	if f.end != (hop{}) {
-		yield(f.end)
-	}
-}
-
-// leads tells whether the hops are those of its status.
-func (f *file) leads(hops []hop) bool {
-	n := 0
-	for h := range f.hops {
-		if n == len(hops) || hops[n] != h {
-			return false
-		}
-		n++
-	}
-	return n == len(hops)
-}
-
 // A status is what a file is without reading it.
 type status struct {
 	path string
@@ -181,19 +130,6 @@ func (s *status) print(seed maphash.Seed) uint64 {
 		bad  rollover.Reason
 		gone bool
 	}{s.info, reasonOf(s.bad), s.gone})
-}
-
-// is tells whether nothing happened to a file: its path leads where it led, to what was there.
-func (f *file) is(st *status, seed maphash.Seed) bool {
-	return f.name == st.name() && f.leads(st.hops) && f.print == st.print(seed)
-}
-
-// real is the path that a sound file was read from.
-func (f *file) real(d *dir) string {
-	if f.end == (hop{}) {
-		return join(d.real, f.name)
-	}
-	return f.end.path()
 }
 
 func reasonOf(p *rollover.Problem) rollover.Reason {
