@@ -15,7 +15,7 @@ import (
 // bigTree makes a certbot tree of n lineages.
 func bigTree(b *testing.B, n int) (dir string) {
 	dir = b.TempDir()
-	p := newPKI(b)
+	p := withKeyIDs(newPKI(b))
 	c := p.issue("a")
 	files := map[string][]byte{"cert": []byte(c.cert), "privkey": []byte(c.key), "chain": []byte(p.chain), "fullchain": []byte(c.fullchain)}
 	for i := range n {

@@ -75,7 +75,7 @@ func (s *scan) vanish(d *dir) {
 func (s *scan) bury(d *dir, name string) {
 	d.dead = true
 	s.w.marks.drop(d)
-	s.w.unlisten(d, d.hops)
+	s.w.unlisten(d, d.hops()...)
 	delete(d.parent.subs, name)
 }
 

@@ -24,9 +24,7 @@ func isMissing(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is
 // what it cannot read for absent.
 func (s *scan) expand(r *root) []*dir {
 	for _, d := range r.tops {
-		if d.only != nil {
-			clear(d.only)
-		}
+		clear(d.only())
 	}
 	fixed, pattern := cutGlob(r.clean)
 	var found []*dir
@@ -37,12 +35,12 @@ func (s *scan) expand(r *root) []*dir {
 // match takes in what pattern matches below base, a path without patterns.
 func (s *scan) match(r *root, base, pattern string, found *[]*dir) {
 	base = filepath.Clean(base)
-	t := s.follow("/", base[1:])
+	t := s.follow(base)
 	if t.isDir() {
 		t.hops = append(t.hops, hop{filepath.Dir(t.real), filepath.Base(t.real)}) // its own removal is told by the directory above where that is watched too
 	}
 	r.hops = append(r.hops, t.hops...)
-	s.w.listen(r, t.hops)
+	s.w.listen(r, t.hops...)
 	switch {
 	case t.err != nil && isMissing(t.err):
 	case t.err != nil:
@@ -55,10 +53,10 @@ func (s *scan) match(r *root, base, pattern string, found *[]*dir) {
 		s.addTop(r, base, found)
 	default:
 		d := s.addTop(r, filepath.Dir(base), found)
-		if d.only == nil {
-			d.only = make(map[string]bool)
+		if d.only() == nil {
+			d.rarely().only = make(map[string]bool)
 		}
-		d.only[filepath.Base(base)] = true
+		d.only()[filepath.Base(base)] = true
 		s.watchFile(t.real, t.inode) // it may be mounted by itself (W2)
 	}
 }
@@ -77,7 +75,7 @@ func (s *scan) matchIn(r *root, base string, t target, pattern string, found *[]
 		r.fail(unreadable(base, err))
 	}
 	for _, e := range entries {
-		name := e.Name()
+		name := e.name
 		if ok, err := filepath.Match(step, name); !ok || err != nil || skipFile(name) && !strings.HasPrefix(step, ".") {
 			continue
 		}
@@ -98,7 +96,7 @@ func (w *Watcher) heardGlob(g glob, name string, now time.Time) {
 	if ok, _ := filepath.Match(g.pattern, name); !ok {
 		return
 	}
-	if d := g.root.tops[g.base]; g.rest == "" && d != nil && d.only[name] {
+	if d := g.root.tops[g.base]; g.rest == "" && d != nil && d.only()[name] {
 		return
 	}
 	w.marks.touch(g.root, now)
@@ -110,8 +108,8 @@ func (s *scan) addTop(r *root, path string, found *[]*dir) *dir {
 		d = newDir(r, nil, path)
 		r.tops[path] = d
 	}
-	if d.found != s.epoch {
-		d.found = s.epoch
+	if d.rarely().found != s.epoch {
+		d.rare.found = s.epoch
 		*found = append(*found, d)
 	}
 	return d

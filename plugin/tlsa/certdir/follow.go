@@ -1,6 +1,7 @@
 package certdir
 
 import (
+	"bytes"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -32,26 +33,38 @@ type trail struct {
 	target
 	s        *scan
 	at, rest string
+	first    string // the path of the first step, if there is a string of it
 	links    int
 	link     bool // the first step is known to be a link: no need to ask
 	way      way  // that is gone, if it can be gone again
 }
 
-// followLink is follow for a name that its directory lists as a link.
-func (s *scan) followLink(dir, name string) target {
-	t := trail{s: s, at: dir, rest: name, link: true}
+// follow resolves an absolute path. It watches the directory of each link, of the end behind one, and of whatever is missing
+// before it looks there, so that later changes are heard.
+func (s *scan) follow(path string) target { return s.end(trail{s: s, at: "/", rest: path[1:]}) }
+
+// followName is follow for one name in d, whose path is known. link tells that the directory lists it as a link.
+func (s *scan) followName(d *dir, name, path string, link bool) target {
+	t := trail{s: s, at: d.real, rest: name, link: link}
+	if d.real == d.path {
+		t.first = path
+	}
+	return s.end(t)
+}
+
+func (s *scan) end(t trail) target {
 	for !t.step() {
 	}
 	return t.target
 }
 
-// follow resolves a relative path from a directory that is free of links. It watches the directory of each link, of the end
-// behind one, and of whatever is missing before it looks there, so that later changes are heard.
-func (s *scan) follow(dir, rest string) target {
-	t := trail{s: s, at: dir, rest: rest}
-	for !t.step() {
+// next is the path of the next step.
+func (t *trail) next(name string) string {
+	if next := t.first; next != "" {
+		t.first = ""
+		return next
 	}
-	return t.target
+	return join(t.at, name)
 }
 
 // step goes one step further and tells whether it was the last one.
@@ -78,7 +91,7 @@ func (t *trail) look(name string) (done bool) {
 		t.link = false
 		return t.hop(name)
 	}
-	next := join(t.at, name)
+	next := t.next(name)
 	if p, ok := t.s.places[next]; ok && t.rest != "" {
 		t.at = p.real
 		return false
@@ -119,7 +132,23 @@ func (t *trail) look(name string) (done bool) {
 }
 
 // pave adds a hop. Where links lead, many names are alike.
-func (t *trail) pave(name string) { t.hops = append(t.hops, hop{t.at, t.s.w.names.intern(name)}) }
+func (t *trail) pave(name string) {
+	if t.hops == nil {
+		t.hops = t.s.room()
+	}
+	t.hops = append(t.hops, hop{t.at, t.s.w.names.intern(name)})
+}
+
+// room is for the hops of one link, and is not to be kept: it is cut from a piece that serves many.
+func (s *scan) room() []hop {
+	const usual = 2
+	if len(s.spare) < usual {
+		s.spare = make([]hop, 64*usual)
+	}
+	room := s.spare[:0:usual]
+	s.spare = s.spare[usual:]
+	return room
+}
 
 func (t *trail) hop(name string) (done bool) {
 	t.pave(name)
@@ -128,7 +157,7 @@ func (t *trail) hop(name string) (done bool) {
 		return true
 	}
 	t.pass()
-	to, err := readlink(join(t.at, name), t.s.w.linkBuf)
+	n, err := readlink(t.next(name), t.s.w.linkBuf)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) && t.links == 1 { // no link any more
 		t.hops, t.links = t.hops[:len(t.hops)-1], t.links-1
 		return t.look(name)
@@ -137,7 +166,7 @@ func (t *trail) hop(name string) (done bool) {
 		t.err = err
 		return true
 	}
-	t.turn(to)
+	t.turn(t.s.w.linkBuf[:n])
 	return false
 }
 
@@ -145,15 +174,18 @@ func (t *trail) hop(name string) (done bool) {
 type way struct{ at, text, to string }
 
 // turn goes where a link leads.
-func (t *trail) turn(to string) {
-	slash := strings.LastIndexByte(to, '/') + 1
+func (t *trail) turn(link []byte) {
+	slash := bytes.LastIndexByte(link, '/') + 1
 	t.way = way{}
-	if t.links == 1 && t.rest == "" && slash < len(to) {
+	lone := t.links == 1 && t.rest == "" && slash < len(link)
+	if last := t.s.way; lone && last.at == t.at && last.text == string(link[:slash]) {
+		t.way = way{at: last.at, text: last.text}
+		t.at, t.rest = last.to, t.s.w.names.intern(string(link[slash:]))
+		return
+	}
+	to := string(link)
+	if lone {
 		t.way = way{at: t.at, text: to[:slash]}
-		if last := t.s.way; last.at == t.way.at && last.text == t.way.text {
-			t.at, t.rest = last.to, to[slash:]
-			return
-		}
 	}
 	if strings.HasPrefix(to, "/") {
 		t.at = "/"

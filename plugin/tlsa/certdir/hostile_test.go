@@ -9,6 +9,8 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
 // sweepOf makes the files of a directory, sweeps it, and gives what was found and what its root says.
@@ -210,6 +212,30 @@ func TestModesKeepAnOrdinaryUserOut(t *testing.T) {
 		ok(t, os.Chmod(dir+path, 0o755))
 		if got := v.String(); got != "certs/x/a; a1 a.pem; doubt a.pem unreadable" {
 			t.Errorf("%s: %s", path, got)
+		}
+	}
+}
+
+// Files of /proc, and of some user-space file systems, hold more or less than their size says; and a read may be short.
+func TestFileIsWholeOnlyWithAsManyOctetsAsItsSizeSays(t *testing.T) {
+	path := t.TempDir() + "/a.pem"
+	c := newPKI(t).issue("a1")
+	write(t, path, c.fullchain)
+	st, err := lstat(path)
+	ok(t, err)
+	for size, want := range map[int64]rollover.Reason{
+		int64(len(c.fullchain)): "", int64(len(c.cert)): Unstable, int64(len(c.fullchain)) + 1: Unstable, 0: Unstable, maxSize: Unstable,
+	} {
+		told := st
+		told.size = size
+		r := newReader()
+		r.fstat = func(int) (info, error) { return told, nil }
+		r.lstat = func(string) (info, error) { return told, nil }
+		for _, most := range []int{1, len(c.fullchain) / 2, maxSize} {
+			r.read = func(fd int, buf []byte) (int, error) { return unix.Read(fd, buf[:min(len(buf), most)]) }
+			if _, why := r.content(path, path, told); reasonOf(why) != want {
+				t.Errorf("a size of %d for %d octets, read %d at a time: %v", size, st.size, most, why)
+			}
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"hash/maphash"
 	"slices"
 	"time"
-	"weak"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
@@ -37,7 +36,10 @@ type holding struct {
 }
 
 func (w *Watcher) gather(l *lineage, now time.Time, list []status, r *reader) *gathered {
-	g := &gathered{lineage: l, cfg: &w.cfg, seed: w.seed, reader: r, now: now}
+	g := &gathered{
+		lineage: l, cfg: &w.cfg, seed: w.seed, reader: r, now: now,
+		files: make([]file, 0, len(list)), shown: make([]File, 0, len(list)), held: make([]holding, 0, len(list)),
+	}
 	for i := range list {
 		if st := list[i]; !st.gone {
 			g.add(&st)
@@ -54,10 +56,16 @@ func (w *Watcher) gather(l *lineage, now time.Time, list []status, r *reader) *g
 // add reads one file.
 func (g *gathered) add(st *status) {
 	old := g.lineage.file(st.name())
-	f := file{name: st.name(), print: st.print(g.seed), hops: slices.Clone(st.hops), role: st.role, sure: st.sure}
+	f := file{name: st.name(), print: st.print(g.seed), role: st.role, sure: st.sure}
+	if last := len(st.hops) - 1; last >= 0 {
+		f.end = st.hops[last]
+		if last > 0 {
+			f.more = &moreFile{hops: slices.Clone(st.hops[:last])}
+		}
+	}
 	content, why := g.read(st)
 	had := g.cfg.Known[st.path] ||
-		old != nil && !old.ignored && (len(old.issuers) > 0 || len(g.lineage.leavesOf(st.path)) > 0)
+		old != nil && !old.ignored && (len(old.issuers()) > 0 || len(g.lineage.leavesOf(st.path)) > 0)
 	if why == nil && had && !g.holdsLeaf(content) {
 		why = problem(Replaced, "%s no longer holds a certificate: write it again, or remove the file", show(st.path))
 	}
@@ -81,9 +89,9 @@ func (g *gathered) add(st *status) {
 // between two blocks, where nothing shows that more is to come (W12). It is waited for as for a busy lineage, not for ever.
 func (g *gathered) lacksIssuers(old *file, c *dane.Content) bool {
 	l := g.lineage
-	hasIssuers := func(f file) bool { return f.name != old.name && len(f.issuers) > 0 }
+	hasIssuers := func(f file) bool { return f.name != old.name && len(f.issuers()) > 0 }
 	isCA := func(c *dane.Certificate) bool { return c.CA }
-	if old == nil || old.role == roleChain || len(old.issuers) == 0 || len(c.Certificates) == 0 ||
+	if old == nil || old.role == roleChain || len(old.issuers()) == 0 || len(c.Certificates) == 0 ||
 		slices.ContainsFunc(c.Certificates, isCA) || slices.ContainsFunc(l.files, hasIssuers) {
 		return false
 	}
@@ -165,18 +173,15 @@ func (g *gathered) keep(f, old *file, path string, why *rollover.Problem) {
 	g.doubt = true
 	g.shown = append(g.shown, File{Path: path, Doubt: why})
 	g.held = append(g.held, holding{})
-	if old == nil {
-		return
+	if issuers := old.issuers(); len(issuers) > 0 {
+		f.more = f.more.with(issuers)
+		g.chain = append(g.chain, issuers...)
 	}
-	f.issuers = old.issuers
-	g.chain = append(g.chain, old.issuers...)
 }
 
 // finish computes the leaves.
 func (g *gathered) finish(w *Watcher) *Lineage {
-	isLeaf := make(map[string]bool)
 	for _, leaf := range g.found {
-		isLeaf[leaf.SHA256] = true
 		if leaf.IssuedBy != nil {
 			leaf.IssuedBy = w.intern(leaf.IssuedBy)
 		}
@@ -185,7 +190,7 @@ func (g *gathered) finish(w *Watcher) *Lineage {
 			DNSNames: leaf.DNSNames, Files: g.holders(leaf.SHA256),
 		})
 	}
-	g.keepIssuers(w, isLeaf)
+	g.keepIssuers(w)
 	l := g.lineage
 	for _, f := range g.shown {
 		if f.Doubt != nil {
@@ -216,19 +221,25 @@ func (g *gathered) holders(id string) (files []string) {
 }
 
 // keepIssuers remembers the issuers of each file, which stand when it falls in doubt.
-func (g *gathered) keepIssuers(w *Watcher, isLeaf map[string]bool) {
+func (g *gathered) keepIssuers(w *Watcher) {
+	isLeaf := func(c *dane.Certificate) bool {
+		return slices.ContainsFunc(g.found, func(leaf dane.Leaf) bool { return leaf.SHA256 == c.SHA256 })
+	}
 	n := 0
 	for i := range g.files {
 		f := &g.files[i]
 		if f.ignored {
 			continue
 		}
+		issuers := make([]*dane.Certificate, 0, 4)
 		for _, c := range g.held[n].certs {
-			if !isLeaf[c.SHA256] && !c.Challenge {
-				f.issuers = append(f.issuers, w.share(c))
+			if !c.Challenge && !isLeaf(c) {
+				issuers = append(issuers, w.share(c))
 			}
 		}
-		f.issuers = slices.Clip(f.issuers)
+		if len(issuers) > 0 {
+			f.more = w.more(f.more, issuers)
+		}
 		n++
 	}
 }
@@ -272,22 +283,6 @@ func (l *lineage) leavesOf(path string) []Leaf {
 		}
 	}
 	return out
-}
-
-// intern gives the copy of a certificate that is shared already, if there is one.
-func (w *Watcher) intern(c *dane.Certificate) *dane.Certificate {
-	if shared := w.issuers[c.SHA256].Value(); shared != nil {
-		return shared
-	}
-	return c
-}
-
-func (w *Watcher) share(c *dane.Certificate) *dane.Certificate {
-	shared := w.intern(c)
-	if shared == c {
-		w.issuers[c.SHA256] = weak.Make(c)
-	}
-	return shared
 }
 
 func compareLeaves(a, b Leaf) int {

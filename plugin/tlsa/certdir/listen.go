@@ -12,7 +12,7 @@ import (
 )
 
 // listen has what hear of every change to the paths, which are links on the way to it, or its target.
-func (w *Watcher) listen(what any, hops []hop) {
+func (w *Watcher) listen(what any, hops ...hop) {
 	if w.cfg.NoEvents {
 		return
 	}
@@ -21,9 +21,17 @@ func (w *Watcher) listen(what any, hops []hop) {
 	}
 }
 
-func (w *Watcher) unlisten(what any, hops []hop) {
+func (w *Watcher) unlisten(what any, hops ...hop) {
 	for _, h := range hops {
 		w.listeners.drop(maphash.Comparable(w.seed, h), what)
+	}
+}
+
+func (w *Watcher) unlistenFiles(l *lineage) {
+	for i := range l.files {
+		for h := range l.files[i].hops {
+			w.unlisten(l, h)
+		}
 	}
 }
 
@@ -102,9 +110,15 @@ func goesBelow(what any, dirs map[string]bool, least int) bool {
 	}
 	switch what := what.(type) {
 	case *lineage:
-		return slices.ContainsFunc(what.files, func(f file) bool { return slices.ContainsFunc(f.hops, below) })
+		for i := range what.files {
+			for h := range what.files[i].hops {
+				if below(h) {
+					return true
+				}
+			}
+		}
 	case *dir:
-		return slices.ContainsFunc(what.hops, below)
+		return slices.ContainsFunc(what.hops(), below)
 	case *root:
 		return slices.ContainsFunc(what.hops, below)
 	}
@@ -121,10 +135,10 @@ func (w *Watcher) heard(path string, now time.Time) {
 		return
 	}
 	name := filepath.Base(path)
-	for _, d := range e.dirs {
+	for d := range e.walked {
 		w.heardIn(d, name, now)
 	}
-	for _, at := range append([]string{e.path}, e.aliases...) {
+	for _, at := range append([]string{e.path}, e.aliases()...) {
 		w.listeners.each(maphash.Comparable(w.seed, hop{at, name}), func(what any) { w.touch(what, now) })
 		for _, g := range w.globs[at] {
 			w.heardGlob(g, name, now)
@@ -134,10 +148,10 @@ func (w *Watcher) heard(path string, now time.Time) {
 
 // heardSelf: a watched directory was itself changed, moved or removed.
 func (w *Watcher) heardSelf(e *watch, now time.Time) {
-	for _, d := range e.dirs {
+	for d := range e.walked {
 		w.touch(d, now)
 	}
-	if len(e.dirs) > 0 || e.file {
+	if e.dir != nil || e.rare != nil && e.rare.file {
 		return
 	}
 	if w.moved == nil {
@@ -148,7 +162,7 @@ func (w *Watcher) heardSelf(e *watch, now time.Time) {
 
 // heardIn: something happened to a name of a walked directory.
 func (w *Watcher) heardIn(d *dir, name string, now time.Time) {
-	if d.dead || d.only != nil && !d.only[name] {
+	if d.dead || d.only() != nil && !d.only()[name] {
 		return
 	}
 	if sub := d.subs[name]; sub != nil {
@@ -184,8 +198,8 @@ func (w *Watcher) touch(what any, now time.Time) {
 	case d.dead:
 	case d.parent == nil:
 		w.marks.touch(d.root, now)
-	case d.ready.After(now):
-		w.marks.again(d, d.ready, 0)
+	case w.begun.Add(d.ready).After(now):
+		w.marks.again(d, w.begun.Add(d.ready), 0)
 	default:
 		w.marks.again(d, now, 0)
 	}

@@ -101,13 +101,13 @@ func (s *scan) take(l *lineage, list []status) {
 
 // adopt makes known what was read.
 func (s *scan) adopt(l *lineage, list []status, g *gathered) {
-	for i := range l.files {
-		s.w.unlisten(l, l.files[i].hops)
-	}
+	s.w.unlistenFiles(l)
 	next := g.finish(s.w)
 	l.files, l.shadow = g.files, false
 	for i := range l.files {
-		s.w.listen(l, l.files[i].hops)
+		for h := range l.files[i].hops {
+			s.w.listen(l, h)
+		}
 	}
 	s.retry(l, list, g)
 	switch {

@@ -164,7 +164,10 @@ func isTemporary(name string) bool {
 
 // isAutocertTemp: a host with nine or ten digits behind its last letter. Fewer, which are rare, could be a date.
 func isAutocertTemp(name string) bool {
-	host := strings.TrimRight(name, "0123456789")
+	host := name
+	for host != "" && isDigit(host[len(host)-1]) {
+		host = host[:len(host)-1]
+	}
 	if digits := len(name) - len(host); digits < 9 || digits > 10 {
 		return false
 	}
@@ -187,7 +190,16 @@ func isBackup(name string) bool {
 	return outer != "" && inSet && isDigits(date)
 }
 
-func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if !isDigit(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // skipDir tells whether a directory is never walked. Links may still lead into it, as those of certbot do.
 func skipDir(name string) bool {

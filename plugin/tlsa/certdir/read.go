@@ -94,7 +94,7 @@ func (r *reader) readStable(real string, st info) (n int, err error) {
 	if before, err := r.fstat(fd); err != nil || before != st {
 		return 0, errUnstable
 	}
-	n, err = r.readAll(fd, r.buf)
+	n, err = r.readAll(fd, int(min(max(st.size, 0), maxSize)))
 	if err != nil {
 		return n, err
 	}
@@ -106,21 +106,21 @@ func (r *reader) readStable(real string, st info) (n int, err error) {
 	return n, nil
 }
 
-// readAll fills buf until it is full or the file ends.
-func (r *reader) readAll(fd int, buf []byte) (n int, err error) {
-	for n < len(buf) {
-		got, err := r.read(fd, buf[n:])
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
+// readAll reads a file of a size, and one octet more if there is one: files of /proc, and of some user-space file systems,
+// hold more than their size says. A read that gives just the size shows the end; after a short one more may come.
+func (r *reader) readAll(fd, size int) (n int, err error) {
+	for {
+		got, err := r.read(fd, r.buf[n:size+1])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
 			return n, err
-		case got == 0:
+		}
+		if n += got; got == 0 || got == size || n > size {
 			return n, nil
-		default:
-			n += got
 		}
 	}
-	return n, nil
 }
 
 // canOpen tells whether this process could read a private key. Nothing is read of it.

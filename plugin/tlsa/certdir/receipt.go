@@ -2,6 +2,7 @@ package certdir
 
 import (
 	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -26,21 +27,33 @@ const (
 type visit struct {
 	info
 	places []*place // the directories of links and of what they lead to, but not itself
+	extra  moreReceipt
 	receipt
 }
 
 // A receipt is what a whole visit of a directory found, where it found nothing to tell of.
 type receipt struct {
-	print   uint64 // of the directory
-	above   string // the directory it was found in, without links
-	entries int32  // the names in it
-	files   int32  // those of them that were looked at
-	owner   uint32 // of all those files
-	armed   bool   // there was a source, so that what can be watched is
-	self    *watch // of the directory; nil if it is not watched
-	subs    []*dir // in their order, which decides what problems are told first
-	note    *rollover.Problem
-	around  []passed // as the places of the visit
+	print   uint64       // of the directory
+	entries int32        // the names in it
+	files   int32        // those of them that were looked at
+	owner   uint32       // of all those files
+	armed   bool         // there was a source, so that what can be watched is
+	self    *watch       // of the directory; nil if it is not watched
+	around  []passed     // as the places of the visit
+	more    *moreReceipt // nil for most
+}
+
+// moreReceipt is what few directories have.
+type moreReceipt struct {
+	subs []*dir // in their order, which decides what problems are told first
+	note *rollover.Problem
+}
+
+func (r *receipt) subs() []*dir {
+	if r.more == nil {
+		return nil
+	}
+	return r.more.subs
 }
 
 // passed is a directory that links lead through or into.
@@ -80,7 +93,7 @@ func (r *visit) pass(p *place, e *watch) {
 
 // issue keeps the receipt of a whole visit, or none if there is anything odd about the directory or its files.
 func (s *scan) issue(d *dir, r *visit, list []status) {
-	if d.root.survey == nil || d.only != nil || d.root.remote || d.root.survey.remote || !s.isAtRest(d, r) {
+	if d.root.survey == nil || d.only() != nil || d.root.remote || d.root.survey.remote || !s.isAtRest(d, r) {
 		return
 	}
 	for i := range list {
@@ -102,12 +115,12 @@ func (s *scan) issue(d *dir, r *visit, list []status) {
 	}
 	out := r.receipt
 	out.print, out.files, out.armed = s.print(r.info), int32(len(list)), s.w.watches.src != nil
-	out.subs, out.around = slices.Clip(r.subs), slices.Clip(r.around)
+	out.around = slices.Clip(r.around)
+	if len(r.extra.subs) > 0 || r.extra.note != nil {
+		out.more = &moreReceipt{slices.Clip(r.extra.subs), r.extra.note}
+	}
 	for i, p := range r.places {
 		out.around[i].print = s.print(p.info)
-	}
-	if d.parent != nil {
-		out.above = d.parent.real
 	}
 	d.receipt = &out
 }
@@ -133,7 +146,7 @@ func (s *scan) isAtRest(d *dir, r *visit) bool {
 }
 
 // isTurn tells whether this sweep is the one of so many in which a directory is looked at more closely.
-func (s *scan) isTurn(d *dir, every uint64) bool { return (d.turn+s.w.sweeps)%every == 0 }
+func (s *scan) isTurn(d *dir, every uint64) bool { return (uint64(d.turn)+s.w.sweeps)%every == 0 }
 
 // accept makes a visit short if the receipt of the last whole one still holds.
 func (s *scan) accept(d *dir) bool {
@@ -152,8 +165,8 @@ func (s *scan) accept(d *dir) bool {
 	if r.files > 0 {
 		d.root.own(r.owner)
 	}
-	if r.note != nil {
-		d.root.note(r.note)
+	if r.more != nil && r.more.note != nil {
+		d.root.note(r.more.note)
 	}
 	d.root.survey.entries += int(r.entries)
 	s.files += int(r.files)
@@ -163,7 +176,7 @@ func (s *scan) accept(d *dir) bool {
 // arm asserts the watches before everything is looked at (W4). Of where a directory that links lead to is now, a whole visit
 // tells.
 func (s *scan) arm(d *dir, r *receipt) bool {
-	if d.parent == nil || len(d.hops) > 0 {
+	if d.parent == nil || len(d.hops()) > 0 {
 		return false
 	}
 	r.self = s.watchDir(d)
@@ -216,12 +229,12 @@ func (s *scan) holds(d *dir, r *receipt, files bool) bool {
 }
 
 func (s *scan) isStill(d *dir, r *receipt) bool {
-	if d.parent == nil || len(d.hops) > 0 {
+	if d.parent == nil || len(d.hops()) > 0 {
 		t := s.enter(d)
 		return t.err == nil && s.bar(d, t) == nil && s.print(t.info) == r.print
 	}
 	now, err := s.w.disk.lstat(d.real)
-	return err == nil && s.print(now) == r.print && r.above == d.parent.real
+	return err == nil && s.print(now) == r.print && filepath.Dir(d.real) == d.parent.real // it was found there
 }
 
 // areStill looks at the files of a lineage by the paths to which their links led. Those of private keys do not matter.

@@ -24,7 +24,7 @@ type root struct {
 	near   bool    // others may hold the same files
 	tops   map[string]*dir
 	sweeps uint64
-	dirs   uint64 // counts those that were made
+	dirs   uint32 // counts those that were made
 	mixed  bool
 	owner  uint32  // whose files the last survey found
 	owned  bool    // it found some
@@ -41,7 +41,7 @@ func (r *root) isGlob() bool {
 
 // claims tells whether another root is configured for exactly this name of a directory.
 func (r *root) claims(d *dir, name string) bool {
-	if len(r.inner) == 0 || d.only != nil {
+	if len(r.inner) == 0 || d.only() != nil {
 		return false
 	}
 	path := join(d.path, name)
@@ -104,7 +104,7 @@ func (s *scan) sweepRoot(r *root) {
 	defer func() { r.survey = nil }()
 	atOnce := s.atOnce
 	s.atOnce = atOnce || r.sweeps == 0 // until a root was read once there is nothing to keep: sooner is better
-	s.w.unlisten(r, r.hops)
+	s.w.unlisten(r, r.hops...)
 	r.hops = nil
 	found := s.expand(r)
 	if s.atOnce {
@@ -201,7 +201,7 @@ func (r *root) missing() *rollover.Problem {
 
 // isGone tells whether nothing stands at a path; any doubt is a no.
 func (s *scan) isGone(path string) bool {
-	t := s.follow("/", path[1:])
+	t := s.follow(path)
 	return t.err != nil && isMissing(t.err)
 }
 
@@ -221,12 +221,12 @@ func (s *scan) isThere(r *root) bool {
 }
 
 func (s *scan) topIsThere(d *dir) bool {
-	if d.only == nil {
-		t := s.follow("/", d.path[1:])
+	if d.only() == nil {
+		t := s.follow(d.path)
 		return t.err == nil && t.isDir() && !s.w.disk.isDetached(t.real, t.info)
 	}
-	for name := range d.only {
-		if t := s.follow("/", join(d.path, name)[1:]); t.err == nil {
+	for name := range d.only() {
+		if t := s.follow(join(d.path, name)); t.err == nil {
 			return true
 		}
 	}

@@ -2,8 +2,6 @@ package certdir
 
 import (
 	"cmp"
-	"io/fs"
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +16,7 @@ func (s *scan) walk(d *dir) {
 	}
 	d.epoch, d.dead = s.epoch, false
 	if s.accept(d) {
-		for _, sub := range d.receipt.subs {
+		for _, sub := range d.receipt.subs() {
 			s.walk(sub)
 		}
 		s.walkSubs(d)
@@ -39,7 +37,7 @@ func (s *scan) walk(d *dir) {
 	if d.isCircle() {
 		return
 	}
-	r := &visit{info: t.info, receipt: receipt{note: groupWritable(d, t.info)}}
+	r := &visit{info: t.info, extra: moreReceipt{note: groupWritable(d, t.info)}}
 	s.receipt = r
 	r.self = s.watchDir(d)
 	tooDeep := s.tooDeep
@@ -57,7 +55,7 @@ func (s *scan) walk(d *dir) {
 		d.receipt = nil
 	}
 	s.walkSubs(d)
-	d.ready = s.retryGap()
+	d.ready = s.retryGap().Sub(s.w.begun)
 }
 
 // walkSubs walks those directories in d that were not among its names, and drops the empty ones that are gone.
@@ -94,17 +92,19 @@ func (s *scan) enter(d *dir) target {
 	var t target
 	switch {
 	case d.parent == nil:
-		t = s.follow("/", d.path[1:])
+		t = s.follow(d.path)
 		t.open = "" // the directories above a root are not judged
 	default:
-		t = s.follow(d.parent.real, d.path[len(d.parent.path):])
+		t = s.followName(d.parent, d.base(), d.path, false)
 	}
 	if t.err == nil && !t.isDir() {
 		t.err = unix.ENOTDIR
 	}
-	s.w.unlisten(d, d.hops)
-	d.hops = slices.Clip(t.hops)
-	s.w.listen(d, d.hops)
+	s.w.unlisten(d, d.hops()...)
+	if d.rare != nil || len(t.hops) > 0 {
+		d.rarely().hops = slices.Clone(t.hops)
+	}
+	s.w.listen(d, d.hops()...)
 	if t.err != nil {
 		return t
 	}
@@ -132,9 +132,8 @@ func groupWritable(d *dir, st info) *rollover.Problem {
 
 func (s *scan) watchDir(d *dir) *watch {
 	e := s.w.watches.want(d.real, d.id, s.epoch)
-	if e != nil && !slices.Contains(e.dirs, d) {
-		e.dirs = slices.DeleteFunc(e.dirs, func(o *dir) bool { return o.dead })
-		e.dirs = append(e.dirs, d)
+	if e != nil {
+		e.walk(d)
 	}
 	return e
 }
@@ -142,7 +141,7 @@ func (s *scan) watchDir(d *dir) *watch {
 // watchFile watches a file whose changes its directory may not tell of.
 func (s *scan) watchFile(real string, id inode) {
 	if e := s.w.watches.want(real, id, s.epoch); e != nil {
-		e.file = true
+		e.rarely().file = true
 	}
 }
 
@@ -150,9 +149,9 @@ const usualFiles = 4 // in a directory of one lineage
 
 // list looks at every name of a directory and walks those below; not ok if it could not be read to its end.
 func (s *scan) list(d *dir) (list []status, ok bool) {
-	if d.only != nil {
-		for name := range d.only {
-			list = s.addName(d, name, 0, list)
+	if only := d.only(); only != nil {
+		for name := range only {
+			list = s.addName(d, name, unix.DT_UNKNOWN, list)
 		}
 		return list, true
 	}
@@ -170,23 +169,13 @@ func (s *scan) list(d *dir) (list []status, ok bool) {
 	}
 	list = make([]status, 0, min(len(entries), usualFiles))
 	for _, e := range entries {
-		list = s.addName(d, e.Name(), e.Type(), list)
+		list = s.addName(d, e.name, e.kind, list)
 	}
 	return list, !s.stopped()
 }
 
-func (s *scan) readDir(real string) ([]fs.DirEntry, error) {
-	fd, err := s.w.reader.open(real, unix.O_DIRECTORY)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), real)
-	defer f.Close()
-	return f.ReadDir(-1)
-}
-
 // addName deals with one name: a directory is walked, anything else that may be a certificate is added to list.
-func (s *scan) addName(d *dir, name string, kind fs.FileMode, list []status) []status {
+func (s *scan) addName(d *dir, name string, kind uint8, list []status) []status {
 	skip, skipAsDir := skipFile(name), skipDir(name)
 	if skip && skipAsDir || d.root.claims(d, name) {
 		return list
@@ -194,8 +183,8 @@ func (s *scan) addName(d *dir, name string, kind fs.FileMode, list []status) []s
 	label := readName(d.base(), name)
 	l := d.lineages.of(label.key)
 	known := l != nil && l.file(name) != nil
-	if kind.IsDir() && !known {
-		if !skipAsDir && d.only == nil {
+	if kind == unix.DT_DIR && !known {
+		if !skipAsDir && d.only() == nil {
 			s.walkSub(d, name)
 		}
 		return list
@@ -203,16 +192,13 @@ func (s *scan) addName(d *dir, name string, kind fs.FileMode, list []status) []s
 	if label.role == roleRequest && !d.root.staged {
 		return list
 	}
-	follow := s.follow
-	if kind&fs.ModeSymlink != 0 {
-		follow = s.followLink
-	}
-	st := s.statusOf(d, name, label, follow(d.real, name))
+	path := join(d.path, name)
+	st := s.statusOf(d, name, path, label, s.followName(d, name, path, kind == unix.DT_LNK))
 	if st.isRegular() && (len(st.hops) == 0 && st.dev != d.id.dev || s.isMount(st.real)) { // mounted by itself (W2)
 		s.watchFile(st.real, st.inode)
 	}
 	if st.isDir() && !known {
-		if !skipAsDir && d.only == nil {
+		if !skipAsDir && d.only() == nil {
 			s.walkSub(d, name)
 		}
 		return list
@@ -231,12 +217,12 @@ func (s *scan) walkSub(d *dir, name string) {
 		return
 	}
 	sub := d.sub(name)
-	s.receipt.subs = append(s.receipt.subs, sub)
+	s.receipt.extra.subs = append(s.receipt.extra.subs, sub)
 	s.walk(sub)
 }
 
 // mayHaveSubs tells whether the directories in d are walked.
-func (d *dir) mayHaveSubs() bool { return d.only == nil && d.depth < maxDepth }
+func (d *dir) mayHaveSubs() bool { return d.only() == nil && d.depth < maxDepth }
 
 // isCircle tells whether links led back to a directory above.
 func (d *dir) isCircle() bool {

@@ -55,15 +55,11 @@ func fstat(fd int) (info, error) {
 	}
 }
 
-// readlink reads a link by way of buf, which has room for any path.
-func readlink(path string, buf []byte) (string, error) {
+// readlink reads a link into buf, which has room for any path.
+func readlink(path string, buf []byte) (n int, err error) {
 	for {
-		switch n, err := unix.Readlink(path, buf); err {
-		case nil:
-			return string(buf[:n]), nil
-		case unix.EINTR:
-		default:
-			return "", err
+		if n, err = unix.Readlink(path, buf); err != unix.EINTR {
+			return n, err
 		}
 	}
 }

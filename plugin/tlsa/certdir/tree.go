@@ -10,29 +10,55 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
 // A dir is one directory that is walked: a root, one below it, or the directory of configured files.
 type dir struct {
-	root   *root
-	parent *dir
-	path   string // as the operator sees it
-	real   string // without links
-	id     inode
-	depth  int
-	// only are the names of configured files; nil where the whole directory is watched.
-	only     map[string]bool
+	root     *root
+	parent   *dir
+	path     string // as the operator sees it
+	real     string // without links
+	id       inode
 	subs     map[string]*dir
 	lineages family
-	hops     []hop     // the links that lead to it, listened to
-	found    uint64    // the scan in which its root's path last led to it
-	epoch    uint64    // of the scan that visited it last
-	ready    time.Time // before then it is not scanned again outside of a sweep
-	turn     uint64    // tells in which sweeps it is looked at more closely
-	receipt  *receipt  // of its last whole visit; nil if that found something odd
-	dead     bool      // no longer part of the tree
+	epoch    uint64        // of the scan that visited it last
+	ready    time.Duration // before then, since the first scan, it is not scanned again outside of a sweep
+	receipt  *receipt      // of its last whole visit; nil if that found something odd
+	rare     *rareDir      // nil for most
+	turn     uint32        // tells in which sweeps it is looked at more closely
+	depth    uint8
+	dead     bool // no longer part of the tree
+}
+
+// rareDir is what few directories have.
+type rareDir struct {
+	only  map[string]bool // the names of configured files; nil where the whole directory is watched
+	hops  []hop           // the links that lead to it, listened to
+	found uint64          // the scan in which its root's path last led to it
+}
+
+func (d *dir) rarely() *rareDir {
+	if d.rare == nil {
+		d.rare = &rareDir{}
+	}
+	return d.rare
+}
+
+// only are the names of configured files; nil where the whole directory is watched.
+func (d *dir) only() map[string]bool {
+	if d.rare == nil {
+		return nil
+	}
+	return d.rare.only
+}
+
+// hops are the links that lead to it, listened to.
+func (d *dir) hops() []hop {
+	if d.rare == nil {
+		return nil
+	}
+	return d.rare.hops
 }
 
 // A lineage is what is known of a Lineage between two looks.
@@ -83,17 +109,6 @@ func (l *lineage) short() time.Time {
 	return l.unrest.short
 }
 
-// A file is what there is to remember of the last look. There may be a million.
-type file struct {
-	name    string
-	print   uint64              // of its status
-	hops    []hop               // as in its status
-	issuers []*dane.Certificate // those of its certificates that are no leaves, shared with all who hold them
-	role    role
-	sure    bool
-	ignored bool // neither sure to be a certificate nor ever one
-}
-
 // A status is what a file is without reading it.
 type status struct {
 	path string
@@ -117,19 +132,6 @@ func (s *status) print(seed maphash.Seed) uint64 {
 	}{s.info, reasonOf(s.bad), s.gone})
 }
 
-// is tells whether nothing happened to a file: its path leads where it led, to what was there.
-func (f *file) is(st *status, seed maphash.Seed) bool {
-	return f.name == st.name() && slices.Equal(f.hops, st.hops) && f.print == st.print(seed)
-}
-
-// real is the path that a sound file was read from.
-func (f *file) real(d *dir) string {
-	if len(f.hops) == 0 {
-		return join(d.real, f.name)
-	}
-	return f.hops[len(f.hops)-1].path()
-}
-
 func reasonOf(p *rollover.Problem) rollover.Reason {
 	if p == nil {
 		return ""
@@ -139,12 +141,13 @@ func reasonOf(p *rollover.Problem) rollover.Reason {
 
 // status looks at a name of a directory, following links.
 func (s *scan) status(d *dir, name string, l label) status {
-	return s.statusOf(d, name, l, s.follow(d.real, name))
+	path := join(d.path, name)
+	return s.statusOf(d, name, path, l, s.followName(d, name, path, false))
 }
 
-func (s *scan) statusOf(d *dir, name string, l label, t target) status {
+func (s *scan) statusOf(d *dir, name, path string, l label, t target) status {
 	s.files++
-	st := status{path: join(d.path, name), info: t.info, label: l, real: t.real, hops: t.hops}
+	st := status{path: path, info: t.info, label: l, real: t.real, hops: t.hops}
 	if own := (hop{d.real, name}); len(st.hops) > 0 && st.hops[0] == own {
 		st.hops = st.hops[1:] // its directory tells of it
 	}
@@ -222,9 +225,7 @@ func (w *Watcher) lineage(d *dir, key string) *lineage {
 
 // forget drops a lineage of which nothing is left.
 func (w *Watcher) forget(l *lineage) {
-	for i := range l.files {
-		w.unlisten(l, l.files[i].hops)
-	}
+	w.unlistenFiles(l)
 	w.marks.drop(l)
 	l.dir.lineages.drop(l)
 	if w.byID[l.id] == l {

@@ -42,12 +42,59 @@ func watchBudget() int {
 
 type watch struct {
 	inode
-	path    string // as the source knows it
+	path    string     // as the source knows it
+	epoch   uint64     // of the scan that wanted it last
+	dir     *dir       // one that is walked there; nil if none is
+	rare    *rareWatch // nil for most
+	dropped bool       // it no longer stands
+}
+
+// rareWatch is what few watches have.
+type rareWatch struct {
 	aliases []string
-	epoch   uint64 // of the scan that wanted it last
-	dirs    []*dir // those that are walked there
+	dirs    []*dir // others that are walked there
 	file    bool
-	dropped bool // it no longer stands
+}
+
+func (e *watch) rarely() *rareWatch {
+	if e.rare == nil {
+		e.rare = &rareWatch{}
+	}
+	return e.rare
+}
+
+func (e *watch) aliases() []string {
+	if e.rare == nil {
+		return nil
+	}
+	return e.rare.aliases
+}
+
+// walked iterates over the directories that are walked there.
+func (e *watch) walked(yield func(*dir) bool) {
+	if e.dir == nil || !yield(e.dir) || e.rare == nil {
+		return
+	}
+	for _, d := range e.rare.dirs {
+		if !yield(d) {
+			return
+		}
+	}
+}
+
+// walk notes that a directory is walked there.
+func (e *watch) walk(d *dir) {
+	for o := range e.walked {
+		if o == d {
+			return
+		}
+	}
+	if e.dir == nil || e.dir.dead {
+		e.dir = d
+		return
+	}
+	r := e.rarely()
+	r.dirs = append(slices.DeleteFunc(r.dirs, func(o *dir) bool { return o.dead }), d)
 }
 
 func newWatches(src source) *watches {
@@ -75,7 +122,8 @@ func (t *watches) want(path string, id inode, epoch uint64) *watch {
 		return e
 	case e.path != path:
 		t.drop(e)
-		e = &watch{inode: id, path: path, dirs: e.dirs, aliases: append(e.aliases, e.path)}
+		e.rarely().aliases, e.rare.file = append(e.aliases(), e.path), false
+		e = &watch{inode: id, path: path, dir: e.dir, rare: e.rare}
 	}
 	if err := t.add(path); err != nil {
 		t.drop(e)
@@ -87,10 +135,10 @@ func (t *watches) want(path string, id inode, epoch uint64) *watch {
 }
 
 func (e *watch) alias(t *watches, path string) {
-	if path == e.path || slices.Contains(e.aliases, path) {
+	if path == e.path || slices.Contains(e.aliases(), path) {
 		return
 	}
-	e.aliases = append(e.aliases, path)
+	e.rarely().aliases = append(e.aliases(), path)
 	t.byPath[path] = e
 }
 
@@ -125,7 +173,7 @@ func (t *watches) drop(e *watch) {
 	e.dropped = true
 	_ = t.src.Remove(e.path) // it may be gone already
 	delete(t.byID, e.inode)
-	for _, path := range append(e.aliases, e.path) {
+	for _, path := range append(e.aliases(), e.path) {
 		if t.byPath[path] == e {
 			delete(t.byPath, path)
 		}

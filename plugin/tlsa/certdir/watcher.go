@@ -20,6 +20,7 @@ type Watcher struct {
 	reader     reader
 	disk       disk
 	linkBuf    []byte
+	listBuf    []byte
 	maxEntries int
 	lostGap    time.Duration // the least time between sweeps that lost events ask for
 
@@ -27,8 +28,11 @@ type Watcher struct {
 	byID    map[string]*lineage                       // those of roots that others are near
 	issuers map[string]weak.Pointer[dane.Certificate] // by SHA-256: few issuers stand in many files
 	epoch   uint64                                    // counts scans
+	begun   time.Time                                 // the first of them
 	seed    maphash.Seed
 	names   names
+	mores   [8]*moreFile // some that files share
+	newest  int          // of those
 	marks   marks
 
 	unannounced int // what Figures.Unannounced is to be
@@ -57,6 +61,7 @@ func New(cfg Config) *Watcher {
 		disk:       newDisk(),
 		lostGap:    lostGap,
 		linkBuf:    make([]byte, unix.PathMax),
+		listBuf:    make([]byte, 32<<10),
 		maxEntries: maxEntries,
 		many:       manyFiles,
 		few:        aheadFew,
@@ -121,6 +126,7 @@ type scan struct {
 
 	places map[string]*place
 	way    way             // the last one
+	spare  []hop           // what is left to make room from
 	mounts map[string]bool // nil until asked for
 	remote map[uint64]bool // by device
 	there  map[*root]bool
@@ -133,8 +139,12 @@ type scan struct {
 
 func (w *Watcher) scan(ctx context.Context) *scan {
 	w.epoch++
+	now := time.Now()
+	if w.begun.IsZero() {
+		w.begun = now
+	}
 	return &scan{
-		w: w, ctx: ctx, now: time.Now(), epoch: w.epoch, places: make(map[string]*place),
+		w: w, ctx: ctx, now: now, epoch: w.epoch, places: make(map[string]*place),
 		remote: make(map[uint64]bool), there: make(map[*root]bool), detached: make(map[inode]bool),
 	}
 }
@@ -189,10 +199,10 @@ func (n names) intern(name string) string {
 	if known, ok := n[name]; ok {
 		return known
 	}
-	name = strings.Clone(name)
+	own := strings.Clone(name)
 	if len(n) >= mostNames {
 		clear(n)
 	}
-	n[name] = name
-	return name
+	n[own] = own
+	return own
 }

@@ -40,7 +40,7 @@ func Parse(data []byte) (*Content, error) { return new(Pool).Parse(data) }
 // again. The zero Pool is empty. It is not safe for concurrent use.
 type Pool struct{ last [16]pooled }
 
-// pooled is a certificate and the PEM block that it was first met in, none if it stood by itself.
+// pooled is a certificate and the PEM block that it was first met in, empty if it stood by itself.
 type pooled struct {
 	*Certificate
 	text []byte
@@ -82,8 +82,9 @@ func (p *Pool) certificate(der []byte) (*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	text := p.last[len(p.last)-1].text[:0]
 	copy(p.last[1:], p.last[:]) // what was not met for longest makes room
-	p.last[0] = pooled{Certificate: c}
+	p.last[0] = pooled{c, text}
 	return c, nil
 }
 
@@ -106,8 +107,8 @@ func (p *Pool) block(b block, list *[]*Certificate) error {
 		return nil
 	}
 	err := decode(b, p.certificate, list)
-	if err == nil && p.last[0].text == nil {
-		p.last[0].text = bytes.Clone(b.text)
+	if first := &p.last[0]; err == nil && len(first.text) == 0 {
+		first.text = append(first.text, b.text...)
 	}
 	return err
 }

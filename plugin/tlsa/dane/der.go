@@ -47,17 +47,20 @@ func readText(s *cryptobyte.String, out *string) bool {
 // readKey reads a SubjectPublicKeyInfo (RFC 5280 4.1.2.7): an algorithm with whatever parameters, and a key of at least
 // one octet.
 func readKey(s *cryptobyte.String, out *string) bool {
-	if !readText(s, out) {
+	var element cryptobyte.String
+	if !s.ReadASN1Element(&element, asn1.SEQUENCE) {
 		return false
 	}
-	_, _, ok := cutKey(*out)
+	*out = string(element)
+	_, _, ok := cutElement(element)
 	return ok
 }
 
 // cutKey gives the algorithm's object identifier and the key bits, led by the count of unused ones, of exactly one
 // SubjectPublicKeyInfo.
-func cutKey(spki string) (oid, bits []byte, ok bool) {
-	s := cryptobyte.String(spki)
+func cutKey(spki string) (oid, bits []byte, ok bool) { return cutElement(cryptobyte.String(spki)) }
+
+func cutElement(s cryptobyte.String) (oid, bits []byte, ok bool) {
 	var frame, algorithm, id, key cryptobyte.String
 	ok = s.ReadASN1(&frame, asn1.SEQUENCE) && s.Empty() &&
 		frame.ReadASN1(&algorithm, asn1.SEQUENCE) &&

@@ -7,18 +7,18 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// The extensions that are looked at.
+// The extensions that are looked at, by the content of their identifiers in DER: to write all of them in dots takes time.
 const (
-	extSubjectKeyID   = "2.5.29.14"
-	extSubjectAltName = "2.5.29.17"
-	extBasic          = "2.5.29.19"
-	extAuthorityKeyID = "2.5.29.35"
-	extACME           = "1.3.6.1.5.5.7.1.31"    // id-pe-acmeIdentifier (RFC 8737 3)
-	attrExtensions    = "1.2.840.113549.1.9.14" // extensionRequest (RFC 2985 5.4.2)
+	extSubjectKeyID   = "\x55\x1d\x0e"                         // 2.5.29.14
+	extSubjectAltName = "\x55\x1d\x11"                         // 2.5.29.17
+	extBasic          = "\x55\x1d\x13"                         // 2.5.29.19
+	extAuthorityKeyID = "\x55\x1d\x23"                         // 2.5.29.35
+	extACME           = "\x2b\x06\x01\x05\x05\x07\x01\x1f"     // 1.3.6.1.5.5.7.1.31, id-pe-acmeIdentifier (RFC 8737 3)
+	attrExtensions    = "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e" // 1.2.840.113549.1.9.14, extensionRequest (RFC 2985 5.4.2)
 )
 
-// eachExtension calls use with every extension's dotted identifier and value; false if the list is malformed.
-func eachExtension(list cryptobyte.String, use func(id string, value cryptobyte.String)) bool {
+// eachExtension calls use with every extension's identifier and value; false if the list is malformed.
+func eachExtension(list cryptobyte.String, use func(id, value cryptobyte.String)) bool {
 	for !list.Empty() {
 		var extension, id, value cryptobyte.String
 		if !list.ReadASN1(&extension, asn1.SEQUENCE) ||
@@ -27,15 +27,15 @@ func eachExtension(list cryptobyte.String, use func(id string, value cryptobyte.
 			!extension.ReadASN1(&value, asn1.OCTET_STRING) || !extension.Empty() {
 			return false
 		}
-		use(dotted(id), value)
+		use(id, value)
 	}
 	return true
 }
 
 // extend takes over one extension. A malformed value counts as absent: servers present such certificates all the same,
 // and their keys are sound.
-func (c *Certificate) extend(id string, value cryptobyte.String) {
-	switch id {
+func (c *Certificate) extend(id, value cryptobyte.String) {
+	switch string(id) {
 	case extSubjectAltName:
 		c.DNSNames = append(c.DNSNames, dnsNames(value)...)
 	case extSubjectKeyID:

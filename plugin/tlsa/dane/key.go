@@ -8,13 +8,15 @@ func KeyAlgorithm(spki string) string {
 	if !ok {
 		return ""
 	}
-	switch id := dotted(oid); id {
-	case "1.2.840.113549.1.1.1":
+	switch string(oid) { // those that nearly all keys have
+	case "\x2a\x86\x48\xce\x3d\x02\x01":
+		return "ECDSA"
+	case "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01":
 		return "RSA"
+	}
+	switch id := dotted(oid); id {
 	case "1.2.840.113549.1.1.10":
 		return "RSA-PSS"
-	case "1.2.840.10045.2.1":
-		return "ECDSA"
 	case "1.2.840.10040.4.1":
 		return "DSA"
 	case "1.3.101.112":

@@ -58,11 +58,10 @@ func (k *PublicKey) Material() Material { return Material{Leaf: Fingerprint{SPKI
 
 // distinct drops nil and all but the first copy of each certificate.
 func distinct(certs []*Certificate) []*Certificate {
-	seen := make(map[string]bool, len(certs))
-	var out []*Certificate
+	out := make([]*Certificate, 0, len(certs))
 	for _, c := range certs {
-		if c != nil && !seen[c.SHA256] {
-			seen[c.SHA256] = true
+		isSame := func(o *Certificate) bool { return o == c || o.SHA256 == c.SHA256 }
+		if c != nil && !slices.ContainsFunc(out, isSame) { // with a few a map costs more, and kin compares each pair anyhow
 			out = append(out, c)
 		}
 	}

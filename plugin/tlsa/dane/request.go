@@ -44,7 +44,7 @@ func (k *PublicKey) readAttributes(s cryptobyte.String) bool {
 		if !s.ReadASN1(&attribute, asn1.SEQUENCE) || !attribute.ReadASN1(&id, asn1.OBJECT_IDENTIFIER) {
 			return false
 		}
-		if dotted(id) != attrExtensions {
+		if string(id) != attrExtensions {
 			continue
 		}
 		if !attribute.ReadASN1(&values, asn1.SET) || !values.ReadASN1(&extensions, asn1.SEQUENCE) ||
@@ -55,8 +55,8 @@ func (k *PublicKey) readAttributes(s cryptobyte.String) bool {
 	return true
 }
 
-func (k *PublicKey) extend(id string, value cryptobyte.String) {
-	if id == extSubjectAltName {
+func (k *PublicKey) extend(id, value cryptobyte.String) {
+	if string(id) == extSubjectAltName {
 		k.DNSNames = append(k.DNSNames, dnsNames(value)...)
 	}
 }
