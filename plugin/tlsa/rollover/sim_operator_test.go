@@ -83,7 +83,7 @@ func (s *simulation) installStaged(slot int) {
 		if c.whole != nil {
 			c = c.whole
 		}
-		if !s.may(c) {
+		if !s.may(c) || s.renews(slot, c) && !s.noticed(slot) {
 			continue
 		}
 		s.reach("installed from next")
@@ -188,6 +188,12 @@ func (s *simulation) readable() bool {
 	return !slices.ContainsFunc(s.nodes, func(n *node) bool {
 		return n.hidden != fine || n.delay > n.p.Hold || slices.ContainsFunc(n.files, func(f *file) bool { return f.condition != fine })
 	})
+}
+
+// renews tells whether a certificate has the key of the one that is installed.
+func (s *simulation) renews(slot int, c *cert) bool {
+	before := s.slots[slot]
+	return before != nil && before != c && before.material.Leaf.SPKI == c.material.Leaf.SPKI
 }
 
 // noticed tells whether every node has seen what is installed in a lineage.

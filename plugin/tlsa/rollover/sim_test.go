@@ -30,7 +30,7 @@ import (
 //   - he goes back to a replaced key only while all files can be read and arrive within hold, for which Safe promises that it
 //     stays (readable), and they can be read, and nothing else is installed, until it has been seen (awaitsReturn);
 //   - he renews a certificate with its key only after every CoreDNS has seen the one before (noticed): of one that nobody has seen
-//     nobody knows a record, when combinations change from keys to certificates meanwhile (1234638);
+//     nobody knows a record, when combinations change from keys to certificates meanwhile (1234638, 2194812);
 //   - he does not revoke what he presents (target), nor withdraw the lineage whose key he presents out of another (presents);
 //   - he installs nothing below a root that is not mounted (may), and lowers `propagation` only when it is true (reload).
 //

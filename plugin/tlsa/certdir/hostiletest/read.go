@@ -31,7 +31,8 @@ func Read(data []byte, ca *x509.Certificate) Reading {
 		return r
 	}
 	blocks, sound := 0, true
-	for rest := data; ; blocks++ {
+	// OpenSSL takes a carriage return at the very end for the end of a line; encoding/pem does not.
+	for rest := append(bytes.Clone(data), '\n'); ; blocks++ {
 		var b *pem.Block
 		if b, rest = pem.Decode(rest); b == nil {
 			break
