@@ -28,7 +28,7 @@ func (f *file) compact(held *contents) error {
 // create puts a new ledger in the place of an empty file. It is never written in that place: a power cut between its first
 // pages would leave what nothing knows as a ledger.
 func (f *file) create(now rollover.Stamp) error {
-	return f.exchange(func(next *file) error { return next.prepare(now, nil) }, nil)
+	return f.exchange(func(next *file) error { return next.begin(now, 0, map[string]bool{}) }, nil)
 }
 
 // exchange puts a file in place that was written aside. What makes way for it does so when it is on disk.
@@ -69,10 +69,7 @@ func (f *file) check() error {
 
 // fill copies the records of another file, and of its issuers those that they need.
 func (f *file) fill(from *file, held *contents) error {
-	if err := f.prepare(held.beat, nil); err != nil {
-		return err
-	}
-	if err := f.label(held.serial, held.vouched); err != nil {
+	if err := f.begin(held.beat, held.serial, held.vouched); err != nil {
 		return err
 	}
 	var issuers []dane.Fingerprint

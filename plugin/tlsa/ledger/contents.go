@@ -16,7 +16,7 @@ import (
 )
 
 // The file: a bucket named after the version, in it the heartbeat, the issuers by issuerID, a bucket of records by owner for
-// each block, and where they were ever needed the part of a serial and the blocks that a restored file vouches for.
+// each block, and where they were ever needed the part of a serial and the blocks that the file vouches for.
 const (
 	anyVersion      = "tlsa-v"
 	bucketName      = "tlsa-v1"
@@ -37,7 +37,7 @@ type contents struct {
 	serial  uint32          // the part of a serial; 0: none
 	count   int             // of the records
 	octets  uint64          // of the records, as they lie in a full page
-	vouched map[string]bool // by block; nil: the file was never in doubt
+	vouched map[string]bool // by block; nil: it vouches for all
 	// timelines are those of each block, if they are kept.
 	timelines map[string]map[string]*rollover.Timeline
 }

@@ -48,7 +48,7 @@ type file struct {
 	handle *os.File   // locked; bbolt closes it with db
 	db     *bolt.DB   // nil after close or a panic, which may leave bbolt's own locks held
 	closed bool
-	// vouched are the blocks that a file which was in doubt vouches for; nil: it never was.
+	// vouched are the blocks that the file vouches for; nil: it does for all.
 	vouched map[string]bool
 	// found are the timelines that nobody has loaded yet of a file that was just opened, by block, until they may be old.
 	found map[string]map[string]*rollover.Timeline

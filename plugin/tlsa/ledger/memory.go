@@ -13,10 +13,11 @@ type memory struct {
 	mu      sync.Mutex // guards the rest
 	part    uint32     // of a serial
 	byBlock map[string]map[string]*rollover.Timeline
+	vouched map[string]bool // by block
 }
 
 func newMemory() *memory {
-	return &memory{byBlock: make(map[string]map[string]*rollover.Timeline)}
+	return &memory{byBlock: make(map[string]map[string]*rollover.Timeline), vouched: make(map[string]bool)}
 }
 
 func (m *memory) blocks() ([]string, error) {

@@ -115,9 +115,14 @@ func readBackup(path string) (*contents, error) {
 	return examineAndKeep(f, info.Size())
 }
 
+// stamp is when the file is opened, after so much service.
+func (o *opening) stamp(service time.Duration) rollover.Stamp {
+	return rollover.Stamp{Wall: o.now.UTC().Truncate(time.Millisecond), Service: service}
+}
+
 // doubt makes the timelines those of an older copy (rules 2 and 4).
 func (o *opening) doubt() {
-	now := rollover.Stamp{Wall: o.now.UTC().Truncate(time.Millisecond), Service: o.held.beat.Service}
+	now := o.stamp(o.held.beat.Service)
 	for _, timelines := range o.held.timelines {
 		for _, t := range timelines {
 			*t = t.Doubted(now)
@@ -129,12 +134,9 @@ func (o *opening) doubt() {
 func (o *opening) compose(next *file) error {
 	held := o.held
 	if held == nil {
-		held = &contents{beat: (&shared{start: o.now}).now()}
+		held = &contents{beat: o.stamp(0)}
 	}
-	if err := next.prepare(held.beat, nil); err != nil {
-		return err
-	}
-	if err := next.label(held.serial, map[string]bool{}); err != nil {
+	if err := next.begin(held.beat, held.serial, map[string]bool{}); err != nil {
 		return err
 	}
 	for _, block := range slices.Sorted(maps.Keys(held.timelines)) {
@@ -189,8 +191,7 @@ func (o *opening) start() error {
 func (o *opening) begin() error {
 	switch o.origin {
 	case Fresh:
-		s := shared{start: o.now}
-		return o.file.create(s.now())
+		return o.file.create(o.stamp(0))
 	case Restored, Lost:
 		return nil // it was just written
 	}

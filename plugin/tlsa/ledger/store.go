@@ -31,7 +31,7 @@ var (
 // Origin is where the timelines of a Store came from when its file was opened.
 type Origin int
 
-// The origins.
+// The origins. What a ledger does not have is another matter: see Vouches.
 const (
 	Fresh    Origin = iota // there was no file
 	Intact                 // the file was good

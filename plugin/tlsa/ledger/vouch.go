@@ -9,9 +9,9 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// A file that was made from its copy, or in the place of a lost one, may lack what was told since. It has a bucket that says so,
-// in which each block is entered once all that its directories hold is recorded again: a process that ends before that, with a
-// disk that fails, must not leave a file that the next one takes for whole.
+// A new file, and one that was made from its copy or in the place of a lost one, may lack what was told before, or since. It has
+// a bucket in which each block is entered once all that its directories hold is recorded: a process that ends before that, with
+// a disk that fails, must not leave a file that the next one takes for whole. Files of before have no such bucket, and are.
 const (
 	vouchedName   = "vouched"
 	vouchedOctets = 1 + 4
@@ -19,10 +19,10 @@ const (
 
 // Vouches tells whether what the ledger does not have of a block was never told either.
 func (s *Store) Vouches(block string) bool {
-	return !s.closed.Load() && s.shared.origin != Fresh && s.shared.keep.vouches(block)
+	return !s.closed.Load() && s.shared.keep.vouches(block)
 }
 
-// Vouch notes that the ledger has all that the directories of a block hold. It says nothing in one that was never in doubt.
+// Vouch notes that the ledger has all that the directories of a block hold. Its errors are those of Commit.
 func (s *Store) Vouch(block string) error {
 	if s.closed.Load() {
 		return ErrClosed
@@ -35,20 +35,22 @@ func encodeVouched(block string) []byte {
 	return binary.BigEndian.AppendUint32(b, checksum(block, vouchedName, b))
 }
 
-// vouchers reads which blocks the file vouches for although it was in doubt.
+// vouchers reads which blocks the file vouches for. An entry that is damaged is left out: that costs no timeline.
 func (c *contents) vouchers(bucket element) error {
 	c.vouched = make(map[string]bool)
 	return c.image.bucket(bucket, func(e element) error {
-		if block := string(e.key); !slices.Equal(e.value, encodeVouched(block)) {
-			return damaged("what it vouches for")
+		if block := string(e.key); slices.Equal(e.value, encodeVouched(block)) {
+			c.vouched[block] = true
 		}
-		c.vouched[string(e.key)] = true
 		return nil
 	})
 }
 
-// label writes what a new file says beside the timelines.
-func (f *file) label(serial uint32, vouched map[string]bool) error {
+// begin writes what a new file has beside the timelines.
+func (f *file) begin(beat rollover.Stamp, serial uint32, vouched map[string]bool) error {
+	if err := f.prepare(beat, nil); err != nil {
+		return err
+	}
 	f.vouched = vouched
 	return f.transact(func(tx *bolt.Tx) error {
 		top := tx.Bucket([]byte(bucketName))
@@ -101,6 +103,15 @@ func (f *file) vouch(block string, now rollover.Stamp) error {
 	return err
 }
 
-// The timelines in memory never come from before.
-func (*memory) vouches(string) bool                { return false }
-func (*memory) vouch(string, rollover.Stamp) error { return nil }
+func (m *memory) vouches(block string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.vouched[block]
+}
+
+func (m *memory) vouch(block string, _ rollover.Stamp) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.vouched[block] = true
+	return nil
+}

@@ -18,10 +18,11 @@ const patience = time.Second
 const large = 10_000
 
 // firstAnswers sweeps and decides, or answers with what the ledger has, and sweeps in the background, where the sweep takes long.
-// Only a ledger that vouches for the block may answer; and in a reload nobody waits, because the instance before answers. mu is held.
+// Only a ledger that vouches for what it has may answer; and in a reload nobody waits, because the instance before answers. mu is
+// held.
 func (p *Publisher) firstAnswers(begun time.Time) {
 	remembered := 0
-	if p.store.Vouches(p.block) && len(p.before) == 0 {
+	if p.vouched && len(p.before) == 0 {
 		for _, o := range p.owners {
 			if o.remembered() {
 				remembered++
@@ -88,15 +89,14 @@ func (p *Publisher) begin(c certdir.Changes) {
 		touched[o] = struct{}{}
 	}
 	p.step(touched)
-	p.vouch()
 	p.shrink()
 	p.judge()
 }
 
-// vouch lets the ledger stand for the block again, after it was restored or lost, once it has all that was found.
+// vouch lets the ledger stand for the block once it has all that was found.
 func (p *Publisher) vouch() {
-	if !p.paused && !p.blind && len(p.before) == 0 && len(p.failed) == 0 && p.atlas.known() && !p.store.Vouches(p.block) {
-		p.upkeep(p.store.Vouch(p.block))
+	if p.backoff == 0 && p.atlas.known() && !p.store.Vouches(p.block) {
+		p.vouched = p.recorded(p.store.Vouch(p.block)) || p.vouched
 	}
 }
 

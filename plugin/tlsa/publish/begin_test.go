@@ -181,6 +181,54 @@ func TestRestoredLedgerAnswersAgainOnceItHasRecordedAll(t *testing.T) {
 	}
 }
 
+// Where the zones of a directive have changed, the ledger answers early if it vouches for whom it is taken from.
+func TestStartWithOtherZonesTrustsTheLedgerAsItDidBefore(t *testing.T) {
+	other := config()
+	other.Zones = []string{"example.net.", "example.org."}
+	for name, tc := range map[string]struct {
+		before func(s *stage)
+		waits  time.Duration
+	}{
+		"whole": {func(*stage) {}, patience},
+		"new":   {func(s *stage) { s.disk.vouched = map[string]bool{"example.org.|": true} }, patience},
+		"copy":  {func(s *stage) { s.disk.restore() }, 20 * time.Second},
+		// What the new block has adopted is gone again, with what it had found.
+		"copy, and a start that was given up": {func(s *stage) {
+			s.disk.restore()
+			s.put("/certs", "mail", mailLeaf("k2"))
+			s.prepareSlowly(other, closed()).Abort()
+		}, 20 * time.Second},
+		"copy, but for the other block": {func(s *stage) {
+			s.disk.restore()
+			s.disk.vouched["example.net. example.org.|"] = true
+		}, 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				s.put("/certs", "mail", mailLeaf("k1"))
+				s.start(config())
+				s.p.Stop()
+				s.p = nil
+				s.tree.unrun()
+				tc.before(s)
+				let := make(chan struct{})
+				time.AfterFunc(20*time.Second, func() { close(let) })
+				begun := time.Now()
+				s.prepareSlowly(other, let).Abort()
+				if waited := time.Since(begun); waited != tc.waits {
+					t.Errorf("it was ready after %s, want %s", waited, tc.waits)
+				}
+			})
+		})
+	}
+}
+
+func closed() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
 // With many owners the answers come before the first look at the directories, which would take the processors from them.
 func TestLargeStartDoesNotWaitForTheDirectories(t *testing.T) {
 	onStage(t, func(s *stage) {

@@ -93,7 +93,7 @@ func (d *disk) Backup() error         { return nil }
 func (d *disk) Vouches(block string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.origin != ledger.Fresh && (d.vouched == nil || d.vouched[block])
+	return d.vouched == nil || d.vouched[block]
 }
 
 func (d *disk) Vouch(block string) error {
@@ -106,6 +106,13 @@ func (d *disk) Vouch(block string) error {
 		d.vouched[block] = true
 	}
 	return nil
+}
+
+// fresh makes the ledger a new file.
+func (d *disk) fresh() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.origin, d.vouched = ledger.Fresh, map[string]bool{}
 }
 
 // restore makes the ledger one that was just made from its copy.

@@ -73,6 +73,8 @@ func (p *Publisher) adopt() error {
 	if err != nil {
 		return err
 	}
+	p.vouched = p.store.Vouches(p.block)
+	whole := true // of all blocks that something is taken from
 	for _, block := range blocks {
 		timelines, err := p.store.Load(block)
 		if err != nil {
@@ -85,9 +87,11 @@ func (p *Publisher) adopt() error {
 				p.atlas.remember(o, timelines[name])
 				o.alter(func(d *odd) { d.adopted = true })
 				p.adopted = append(p.adopted, o.name())
+				whole = whole && p.store.Vouches(block)
 			}
 		}
 	}
+	p.vouched = whole && (p.vouched || len(p.adopted) > 0)
 	return nil
 }
 

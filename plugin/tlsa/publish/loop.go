@@ -97,7 +97,6 @@ func (p *Publisher) revise() {
 		touched[o] = struct{}{}
 	}
 	p.step(touched)
-	p.vouch()
 }
 
 // jump is the least difference between the clocks that is a step, not drift or a pause.

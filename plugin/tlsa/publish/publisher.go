@@ -66,6 +66,8 @@ type Publisher struct {
 	done    sync.WaitGroup
 	life    sync.Mutex   // held by Prepare, Start, Stop and Abort
 	before  []*Publisher // whom it takes over from; guarded by handover.mu
+	// vouched: the ledger has all that was told of the block, and of those that timelines were taken from (see adopt).
+	vouched bool
 	// adopted are the owners whose timelines came from another block of the ledger; forgotten once the start is sure.
 	adopted []string
 	// watchdog gives a start up that nobody finishes or aborts.
@@ -135,7 +137,7 @@ func (p *Publisher) Config() Config { return p.cfg }
 func (p *Publisher) Known() bool { return p.known.Load() }
 
 // Prepare opens the ledger, sweeps once, records what is new and builds the first answers, without serving them: nothing
-// becomes Ready by it. Where that takes long and an intact ledger knows what is owed, the first answers are the ledger's and the
+// becomes Ready by it. Where that takes long and the ledger vouches for what is owed, the first answers are the ledger's and the
 // sweep goes on in the background, or begins with Start where there are many owners. From now on a publisher of the same block
 // in this process stands still, until Start lets its stop or Abort lets it go on. On an error nothing is left open.
 func (p *Publisher) Prepare() error {

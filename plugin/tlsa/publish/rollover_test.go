@@ -90,7 +90,7 @@ func TestKeyInstalledUnannouncedIsUngatedUntilHold(t *testing.T) {
 func TestFirstStartOfAnExistingSiteHasNothingUngated(t *testing.T) {
 	onStage(t, func(s *stage) {
 		s.put("/certs", "mail", mailLeaf("rsa"), mailLeaf("ecdsa"))
-		s.disk.origin = 0
+		s.disk.fresh()
 		s.start(config())
 		s.want(mail, "rsa", "ecdsa")
 		if s.log.figures().Ungated != 0 {

@@ -44,13 +44,17 @@ func (p *Publisher) step(touched map[*owner]struct{}) {
 		p.stale = true
 		return
 	}
-	if len(touched) == 0 {
-		return
-	}
-	if p.blind {
+	switch {
+	case len(touched) == 0:
+	case p.blind:
 		p.recall(slices.Collect(maps.Keys(touched)))
-		return
+	default:
+		p.change(touched)
 	}
+	p.vouch()
+}
+
+func (p *Publisher) change(touched map[*owner]struct{}) {
 	p.leave(touched)
 	now := p.store.Now()
 	owners := slices.SortedFunc(maps.Keys(touched), (*owner).compare)
@@ -260,9 +264,9 @@ func (p *Publisher) put(o *owner, set *zone.Set) {
 }
 
 // judge tells queries whether something that may be owed is unknown: of an owner, or of the hosts of a pattern. Of these a
-// ledger that vouches for the block knows all that was ever told.
+// ledger that vouches for them knows all that was ever told.
 func (p *Publisher) judge() {
-	unsure := p.wild != nil && !p.atlas.known() && !p.store.Vouches(p.block)
+	unsure := p.wild != nil && !p.atlas.known() && !p.vouched
 	if p.wild != nil {
 		p.wild.unsure.Store(unsure)
 	}
