@@ -140,12 +140,12 @@ func (t Timeline) Unrevoke(x Target, p Policy, now Stamp) (Timeline, error) {
 				continue
 			}
 			if k.Ungated = k.active(); !k.RetiredAt.IsZero() {
-				k.RetiredAt, k.RetiredTTL = now, t.largestTTL()
+				k.RetiredAt, k.RetiredTTL = now, max(k.RetiredTTL, t.largestTTL())
 			}
 			t.Keys = append(t.Keys, k)
 		}
 		for _, f := range r.Fixed {
-			f.RetiredAt, f.RetiredTTL = now, t.largestTTL()
+			f.RetiredAt, f.RetiredTTL = now, max(f.RetiredTTL, t.largestTTL())
 			t.Fixed = append(t.Fixed, f)
 		}
 		return true

@@ -152,6 +152,38 @@ func TestRevokeIsUndoneWithinGrace(t *testing.T) {
 	})
 }
 
+// Sequence 2980561 of the simulation: the ttl was lowered after a key had retired under the larger one.
+func TestWhatIsRetiredAnewWaitsForTheLargerTTL(t *testing.T) {
+	pin, p := association("P", "3 1 1"), newWorld(t).p
+	before := Timeline{
+		TTL: 10, Combinations: p.Combinations, ObservedAt: at(0),
+		Keys:  []Key{{Material: leaf("A"), ActiveAt: at(0)}, {Material: leaf("B"), RetiredAt: at(hour), RetiredTTL: 7200}},
+		Fixed: []Fixed{{Association: pin, RetiredAt: at(hour), RetiredTTL: 7200}},
+	}
+	for claim, again := range map[string]func(Timeline) (Timeline, error){
+		"an older ledger": func(t Timeline) (Timeline, error) { return t.Doubted(at(2 * hour)), nil },
+		"a revocation undone": func(t Timeline) (_ Timeline, err error) {
+			for _, x := range []Target{dataOf("B"), {Data: pin.Data}} {
+				if t, err = t.Revoke(Observation{}, x, at(hour)); err == nil {
+					t, err = t.Unrevoke(x, p, at(2*hour))
+				}
+				if err != nil {
+					break
+				}
+			}
+			return t, err
+		},
+	} {
+		after, err := again(before)
+		if err != nil {
+			t.Fatalf("%s: %v", claim, err)
+		}
+		if k, f := after.Keys[1], after.Fixed[0]; k.RetiredAt != at(2*hour) || k.RetiredTTL != 7200 || f.RetiredAt != at(2*hour) || f.RetiredTTL != 7200 {
+			t.Errorf("%s: %+v, %+v", claim, k, f)
+		}
+	}
+}
+
 // TestRevocationIsForgottenWithItsGrace needs both clocks for that, as any removal does.
 func TestRevocationIsForgottenWithItsGrace(t *testing.T) {
 	w := newWorld(t)

@@ -130,12 +130,12 @@ func (t Timeline) Doubted(now Stamp) Timeline {
 	}
 	for i := range t.Keys {
 		if k := &t.Keys[i]; !k.RetiredAt.IsZero() {
-			k.RetiredAt, k.RetiredTTL = now, t.largestTTL()
+			k.RetiredAt, k.RetiredTTL = now, max(k.RetiredTTL, t.largestTTL())
 		}
 	}
 	for i := range t.Fixed {
 		if f := &t.Fixed[i]; !f.RetiredAt.IsZero() {
-			f.RetiredAt, f.RetiredTTL = now, t.largestTTL()
+			f.RetiredAt, f.RetiredTTL = now, max(f.RetiredTTL, t.largestTTL())
 		}
 	}
 	for i := range t.Associations {

@@ -99,11 +99,17 @@ func (r *Reading) add(label string, der []byte) bool {
 		}
 		return false
 	case label == "PUBLIC KEY":
-		_, err := x509.ParsePKIXPublicKey(der)
-		if err == nil {
-			r.Names[string(der)] = nil
+		// It lets pass what follows on the key within its sequence.
+		key, err := x509.ParsePKIXPublicKey(der)
+		if err != nil {
+			return false
 		}
-		return err == nil
+		again, err := x509.MarshalPKIXPublicKey(key)
+		if err != nil || !bytes.Equal(again, der) {
+			return false
+		}
+		r.Names[string(der)] = nil
+		return true
 	}
 	return false
 }
