@@ -83,7 +83,7 @@ func (s *simulation) installStaged(slot int) {
 		if c.whole != nil {
 			c = c.whole
 		}
-		if !s.may(c) || s.renews(slot, c) && !s.noticed(slot) {
+		if !s.may(c) || s.renews(slot, c) && !s.noticed(slot) || s.replaced(c) && !s.readable() {
 			continue
 		}
 		s.reach("installed from next")
@@ -188,6 +188,11 @@ func (s *simulation) readable() bool {
 	return !slices.ContainsFunc(s.nodes, func(n *node) bool {
 		return n.hidden != fine || n.delay > n.p.Hold || slices.ContainsFunc(n.files, func(f *file) bool { return f.condition != fine })
 	})
+}
+
+// replaced tells whether a certificate was installed before.
+func (s *simulation) replaced(c *cert) bool {
+	return slices.ContainsFunc(s.leaving, func(d departure) bool { return d.cert == c })
 }
 
 // renews tells whether a certificate has the key of the one that is installed.
