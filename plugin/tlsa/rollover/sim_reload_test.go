@@ -54,6 +54,9 @@ func (n *node) reload() {
 	if n.forget(); p.Propagation < n.p.Propagation && len(n.caches) > 0 {
 		return // it is not true yet
 	}
+	if p.Grace < n.p.Grace && n.awaitsReturn() {
+		return // what was called safe counts on the longer one
+	}
 	s.tell("node %d: reload %+v", n.name, p)
 	n.p = p
 	n.load()
