@@ -169,13 +169,19 @@ func TestDoubtIsInTheFile(t *testing.T) {
 	closeStore(t, s)
 }
 
-func TestABlockIsNotVouchedForWhereThatCouldNotBeWritten(t *testing.T) {
+// restoredStore opens a copy of which nothing is vouched for yet.
+func restoredStore(t *testing.T) (*Store, string) {
+	t.Helper()
 	path := ledgerPath(t)
 	populate(t, path)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, path)
+	return open(t, path), path
+}
+
+func TestABlockIsNotVouchedForWhereThatCouldNotBeWritten(t *testing.T) {
+	s, path := restoredStore(t)
 	f := s.shared.keep.(*file)
 	refused := errors.New("refused")
 	f.update = func(*bolt.DB, func(*bolt.Tx) error) error { return refused }
@@ -196,12 +202,7 @@ func TestABlockIsNotVouchedForWhereThatCouldNotBeWritten(t *testing.T) {
 }
 
 func TestDamageOfWhatAFileVouchesForIsSeenOrHarmless(t *testing.T) {
-	path := ledgerPath(t)
-	populate(t, path)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	s := open(t, path)
+	s, path := restoredStore(t)
 	vouch(t, s, "a")
 	closeStore(t, s)
 	good := readFile(t, path)
