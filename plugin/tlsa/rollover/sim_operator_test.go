@@ -83,7 +83,7 @@ func (s *simulation) installStaged(slot int) {
 		if c.whole != nil {
 			c = c.whole
 		}
-		if !s.may(c) || s.renews(slot, c) && !s.noticed(slot) || s.replaced(c) && !s.readable() {
+		if !s.may(c) || (s.renews(slot, c) || s.replaced(c)) && !s.noticed(slot) || s.replaced(c) && !s.readable() {
 			continue
 		}
 		s.reach("installed from next")
@@ -151,7 +151,7 @@ func (s *simulation) keys(slot int) {
 	switch s.choose(5, "keys") {
 	case 0: // back to a key that was replaced
 		for _, d := range s.leaving {
-			if d.id[0] == slot%2 && s.may(d.cert) && s.readable() {
+			if d.id[0] == slot%2 && s.may(d.cert) && s.readable() && s.noticed(slot) {
 				s.reach("back to a replaced key")
 				s.install(slot, d.cert)
 				return
@@ -201,9 +201,9 @@ func (s *simulation) renews(slot int, c *cert) bool {
 	return before != nil && before != c && before.material.Leaf.SPKI == c.material.Leaf.SPKI
 }
 
-// noticed tells whether every node has seen what is installed in a lineage.
+// noticed tells whether every node has seen what is installed in a lineage, if anything is.
 func (s *simulation) noticed(slot int) bool {
-	return !slices.ContainsFunc(s.nodes, func(n *node) bool {
+	return s.slots[slot] == nil || !slices.ContainsFunc(s.nodes, func(n *node) bool {
 		return !slices.ContainsFunc(n.files, func(f *file) bool { return f.path == paths().live[slot] && f.holds == s.slots[slot] && f.seen })
 	})
 }
