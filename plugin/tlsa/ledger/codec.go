@@ -42,10 +42,9 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 // checksum covers the keys, so that a record under a damaged name does not pass for another owner's.
 func checksum(block, owner string, body []byte) uint32 {
-	t := castagnoli()
-	sum := crc32.Update(0, t, binary.AppendUvarint(nil, uint64(len(block))))
-	sum = crc32.Update(sum, t, []byte(block+owner))
-	return crc32.Update(sum, t, body)
+	t, name := castagnoli(), make([]byte, 0, binary.MaxVarintLen64+len(block)+len(owner))
+	name = append(append(binary.AppendUvarint(name, uint64(len(block))), block...), owner...)
+	return crc32.Update(crc32.Checksum(name, t), t, body)
 }
 
 // writer appends; its first error stays.
@@ -59,15 +58,23 @@ type writer struct {
 // encode gives the record of a timeline, and the issuers that it refers to.
 func encode(block, owner string, t *rollover.Timeline) ([]byte, []dane.Fingerprint, error) {
 	w := &writer{b: make([]byte, 0, 512)}
+	if err := w.record(block, owner, t); err != nil {
+		return nil, nil, err
+	}
+	return w.b, w.issuers, nil
+}
+
+func (w *writer) record(block, owner string, t *rollover.Timeline) error {
 	w.b = append(w.b, recordVersion)
 	w.timeline(t)
 	if len(w.b) > maxRecord {
 		w.fail(errTooLong)
 	}
 	if w.err != nil {
-		return nil, nil, fmt.Errorf("encoding the timeline of %s: %w", owner, w.err)
+		return fmt.Errorf("encoding the timeline of %s: %w", owner, w.err)
 	}
-	return binary.BigEndian.AppendUint32(w.b, checksum(block, owner, w.b)), w.issuers, nil
+	w.b = binary.BigEndian.AppendUint32(w.b, checksum(block, owner, w.b))
+	return nil
 }
 
 func (w *writer) fail(err error) {
@@ -189,6 +196,7 @@ func derive(m *dane.Material, c dane.Combination) string {
 			return ""
 		}
 	}
+	var room [512]byte // on the stack
 	switch {
 	case c.MatchingType == dane.Full:
 		return full
@@ -197,10 +205,10 @@ func derive(m *dane.Material, c dane.Combination) string {
 	case c.Selector == dane.Cert:
 		return d512
 	case c.MatchingType == dane.SHA256:
-		sum := sha256.Sum256([]byte(full))
+		sum := sha256.Sum256(append(room[:0], full...))
 		return string(sum[:])
 	default:
-		sum := sha512.Sum512([]byte(full))
+		sum := sha512.Sum512(append(room[:0], full...))
 		return string(sum[:])
 	}
 }

@@ -140,26 +140,29 @@ func (c *contents) part(e element) error {
 	return damaged("it holds %q", e.key)
 }
 
+// block reads the records of a block: some are decoded while the pages of the next are read.
 func (c *contents) block(b element) error {
 	block := string(b.key)
 	if c.timelines != nil {
 		c.timelines[block] = make(map[string]*rollover.Timeline)
 	}
-	var waiting []element
-	err := c.image.bucket(b, func(e element) (err error) {
-		if waiting = append(waiting, e); len(waiting) == batch {
-			err, waiting = c.records(block, waiting), waiting[:0]
+	decoded := func() error { return nil }
+	waiting := make([]element, 0, batch)
+	err := c.image.bucket(b, func(e element) error {
+		if waiting = append(waiting, e); len(waiting) < batch {
+			return nil
 		}
-		return err
+		before := decoded
+		decoded, waiting = c.records(block, waiting), make([]element, 0, batch)
+		return before()
 	})
-	if err != nil {
-		return err
-	}
-	return c.records(block, waiting)
+	rest := c.records(block, waiting)
+	return cmp.Or(err, decoded(), rest())
 }
 
-// records reads some of a block side by side: most of the time that it takes to open a ledger goes there.
-func (c *contents) records(block string, elements []element) error {
+// records begins to decode some of a block side by side: most of the time that it takes to open a ledger goes there. What it
+// gives waits for that and takes them in.
+func (c *contents) records(block string, elements []element) (takeIn func() error) {
 	type record struct {
 		owner    string
 		timeline *rollover.Timeline
@@ -167,42 +170,45 @@ func (c *contents) records(block string, elements []element) error {
 		err      error
 	}
 	all := make([]record, len(elements))
-	together(len(all), func(i int) {
-		e, r := elements[i], &all[i]
-		r.owner = string(e.key)
-		if r.timeline, r.used, r.err = decodeUses(block, r.owner, e.value, c.issuers); e.bucket {
-			r.err = errDecode
+	wait := together(len(all), func(from, to int) {
+		in := reader{issuers: c.issuers}
+		for i := from; i < to; i++ {
+			e, r := elements[i], &all[i]
+			r.owner = string(e.key)
+			if r.timeline, r.err = in.record(block, r.owner, e.value); e.bucket {
+				r.err = errDecode
+			}
+			r.used = in.used
 		}
 	})
-	for i, r := range all {
-		if r.err != nil {
-			return asDamage(r.err)
+	return func() error {
+		wait()
+		for i, r := range all {
+			if r.err != nil {
+				return asDamage(r.err)
+			}
+			for _, id := range r.used {
+				c.used[id] = true
+			}
+			c.count++
+			c.octets += uint64(elementSize + len(elements[i].key) + len(elements[i].value))
+			if c.timelines != nil {
+				c.timelines[block][r.owner] = r.timeline
+			}
 		}
-		for _, id := range r.used {
-			c.used[id] = true
-		}
-		c.count++
-		c.octets += uint64(elementSize + len(elements[i].key) + len(elements[i].value))
-		if c.timelines != nil {
-			c.timelines[block][r.owner] = r.timeline
-		}
+		return nil
 	}
-	return nil
 }
 
-// together does something for each of n, with all processors where there are many.
-func together(n int, do func(i int)) {
+// together begins to do something for parts of n, with all processors where there are many, and gives what waits for the end.
+func together(n int, do func(from, to int)) (wait func()) {
 	const worthIt = 500
 	size := max(worthIt, n/runtime.GOMAXPROCS(0)+1)
 	var parts sync.WaitGroup
-	for first := 0; first < n; first += size {
-		parts.Go(func() {
-			for i := first; i < min(first+size, n); i++ {
-				do(i)
-			}
-		})
+	for from := 0; from < n; from += size {
+		parts.Go(func() { do(from, min(from+size, n)) })
 	}
-	parts.Wait()
+	return parts.Wait
 }
 
 func asDamage(err error) error {

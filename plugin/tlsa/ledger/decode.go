@@ -10,42 +10,44 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// reader takes from the front; after an error it gives zeroes.
+// reader takes from the front; after an error it gives zeroes. One may read record after record.
 type reader struct {
 	b       []byte
 	err     error
 	base    rollover.Stamp
 	issuers map[issuerID]dane.Fingerprint
 	used    []issuerID
+	again   writer // has room for what is read to be written again
 }
 
 // decode reads a record; the issuers that it refers to must be known. It takes nothing but what encode gives.
 func decode(block, owner string, data []byte, issuers map[issuerID]dane.Fingerprint) (*rollover.Timeline, error) {
-	t, _, err := decodeUses(block, owner, data, issuers)
-	return t, err
+	r := reader{issuers: issuers}
+	return r.record(block, owner, data)
 }
 
-// decodeUses also names the issuers that the record refers to.
-func decodeUses(block, owner string, data []byte, issuers map[issuerID]dane.Fingerprint) (*rollover.Timeline, []issuerID, error) {
+// record does it, and leaves in used the issuers that the record refers to.
+func (r *reader) record(block, owner string, data []byte) (*rollover.Timeline, error) {
 	n := len(data) - 4
 	if n < 1 || n > maxRecord || data[0] != recordVersion {
-		return nil, nil, fmt.Errorf("%s: %w: its version or length", owner, errDecode)
+		return nil, fmt.Errorf("%s: %w: its version or length", owner, errDecode)
 	}
 	if binary.BigEndian.Uint32(data[n:]) != checksum(block, owner, data[:n]) {
-		return nil, nil, fmt.Errorf("%s: %w: its checksum", owner, errDecode)
+		return nil, fmt.Errorf("%s: %w: its checksum", owner, errDecode)
 	}
-	r := &reader{b: data[1:n], issuers: issuers}
+	r.b, r.err, r.base, r.used = data[1:n], nil, rollover.Stamp{}, nil
 	t := r.timeline()
 	if r.err == nil && len(r.b) > 0 {
 		r.fail()
 	}
 	if r.err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", owner, r.err)
+		return nil, fmt.Errorf("%s: %w", owner, r.err)
 	}
-	if again, _, err := encode(block, owner, t); err != nil || !bytes.Equal(again, data) {
-		return nil, nil, fmt.Errorf("%s: %w: not the one encoding", owner, errDecode)
+	r.again = writer{b: r.again.b[:0]}
+	if err := r.again.record(block, owner, t); err != nil || !bytes.Equal(r.again.b, data) {
+		return nil, fmt.Errorf("%s: %w: not the one encoding", owner, errDecode)
 	}
-	return t, r.used, nil
+	return t, nil
 }
 
 func (r *reader) fail() {

@@ -128,7 +128,11 @@ func encodeAll(block string, changes map[string]*rollover.Timeline) ([]encoded, 
 	}
 	owners := slices.Sorted(maps.Keys(changes))
 	out, errs := make([]encoded, len(owners)), make([]error, len(owners))
-	together(len(owners), func(i int) { out[i], errs[i] = encodeOne(block, owners[i], changes[owners[i]]) })
+	together(len(owners), func(from, to int) {
+		for i := from; i < to; i++ {
+			out[i], errs[i] = encodeOne(block, owners[i], changes[owners[i]])
+		}
+	})()
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
 		return nil, errs[i]
 	}
