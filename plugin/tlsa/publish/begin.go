@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
-	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 )
 
 // patience is how long after its beginning a start still waits for the first sweep where the ledger could answer already.
@@ -105,20 +105,16 @@ func (p *Publisher) vouch() {
 func (p *Publisher) recall(owners []*owner) {
 	p.blind = true
 	now := p.store.Now()
-	for part := range slices.Chunk(owners, p.portion) {
-		all := make([]recalled, len(part))
-		for i, o := range part {
-			all[i] = recalled{owner: o, ttl: p.cfg.TTL}
-		}
-		together(all, func(r *recalled) { r.read(now) })
+	begin := func(o *owner) recalled { return recalled{owner: o} }
+	inPortions(owners, p.portion, begin, func(r *recalled) { r.read(now, p.cfg.TTL) }, func(all []recalled) {
 		for _, r := range all {
 			was := r.owner.figures()
-			p.showUnder(r.owner, r.rrset, r.answer, r.ttl)
+			p.show(r.owner, r.set, r.answer)
 			if r.answer == rollover.Records {
 				p.count(r.owner, r.standing, was)
 			}
 		}
-	}
+	})
 	p.flush(0)
 	p.judge()
 	p.report()
@@ -128,19 +124,19 @@ func (p *Publisher) recall(owners []*owner) {
 type recalled struct {
 	owner    *owner
 	answer   rollover.Answer
-	rrset    []dane.Association
-	ttl      uint32
+	set      *zone.Set
 	standing standing
 }
 
-func (r *recalled) read(now rollover.Stamp) {
+// read finds out what the ledger has; ttl is that of the Corefile, for an owner that it answers without records.
+func (r *recalled) read(now rollover.Stamp, ttl uint32) {
 	t := r.owner.timeline()
-	switch {
-	case len(t.Associations) > 0:
-		r.answer, r.rrset, r.ttl, r.standing = rollover.Records, t.RRset(), t.TTL, standingOf(t.Statuses(r.owner.policy, now), now)
-	case !t.WithdrawnAt.IsZero():
+	if len(t.Associations) > 0 {
+		r.answer, ttl, r.standing = rollover.Records, t.TTL, standingOf(t.Statuses(r.owner.policy, now), now)
+	} else if !t.WithdrawnAt.IsZero() {
 		r.answer = rollover.None
 	}
+	r.set = zone.NewSet(t.RRset(), ttl)
 }
 
 // shrink gives back the room of what every owner was in for a moment: a map does not do that itself.

@@ -286,6 +286,7 @@ type zoneData struct {
 	serial uint32
 	lag    time.Duration
 	signed bool
+	mute   bool // it answers for no owner
 }
 
 func (z *zoneData) change(view ZoneView, serial uint32) {
@@ -294,9 +295,18 @@ func (z *zoneData) change(view ZoneView, serial uint32) {
 	z.view, z.serial = view, serial
 }
 
+func (z *zoneData) silence(mute bool) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.mute = mute
+}
+
 func (z *zoneData) Look(string) ZoneView {
 	z.mu.Lock()
 	defer z.mu.Unlock()
+	if z.mute {
+		return ZoneView{}
+	}
 	return z.view
 }
 

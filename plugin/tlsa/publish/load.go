@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// load reads the timelines.
+// load reads the timelines, and asks the zone about their owners.
 func (p *Publisher) load() error {
 	timelines, err := p.store.Load(p.block)
 	if err == nil {
@@ -17,16 +18,9 @@ func (p *Publisher) load() error {
 	if err != nil {
 		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(timelines)) {
-		o := p.atlas.find(name)
-		if o == nil {
-			o = p.regrow(name)
-		}
-		if o != nil {
-			p.atlas.remember(o, timelines[name])
-			delete(timelines, name)
-		}
-	}
+	p.lookAtZones()
+	named := len(p.owners) // those that the Corefile names
+	asked := p.revive(timelines)
 	if err := p.adopt(); err != nil {
 		return fmt.Errorf("reading the ledger %s: %w", p.cfg.Ledger, err)
 	}
@@ -39,7 +33,35 @@ func (p *Publisher) load() error {
 		}
 	}
 	p.withdrawn = timelines
+	p.ask(p.owners[:named])
+	p.ask(p.owners[asked:])
+	p.askAgain(p.owners)
 	return nil
+}
+
+// revive gives the owners their timelines, makes those that only patterns have, and asks the zone about these, one portion while
+// the next is made. It takes out of timelines what it has used, and tells how many owners there are then.
+func (p *Publisher) revive(timelines map[string]*rollover.Timeline) int {
+	var asking sync.WaitGroup
+	from := len(p.owners)
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(timelines)), p.portion) {
+		for _, name := range part {
+			o := p.atlas.find(name)
+			if o == nil {
+				o = p.regrow(name)
+			}
+			if o != nil {
+				p.atlas.remember(o, timelines[name])
+				delete(timelines, name)
+			}
+		}
+		made := p.owners[from:]
+		from = len(p.owners)
+		asking.Wait()
+		asking.Go(func() { p.ask(made) })
+	}
+	asking.Wait()
+	return from
 }
 
 // inherit takes over what the publishers before show and could not record, and tells whether there is any: of that the ledger

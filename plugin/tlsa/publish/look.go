@@ -7,12 +7,11 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
 )
 
-// look asks the zone about the owners, and remembers the SOAs that the answers belong to. mu is held.
-func (p *Publisher) look(owners []*owner) {
+// lookAtZones remembers the SOAs that the answers to come belong to.
+func (p *Publisher) lookAtZones() {
 	for _, z := range p.cfg.Zones {
 		p.soas[z] = p.soa(z)
 	}
-	p.lookAtAll(owners)
 }
 
 // lookAgain asks about the owners of the zones whose SOA has changed: *auto* and *secondary* load late. It gives the owners
@@ -63,8 +62,12 @@ func (p *Publisher) soa(zone string) zoneSOA {
 
 // lookAtAll asks about owners: each question is one to the plugins behind.
 func (p *Publisher) lookAtAll(owners []*owner) {
-	together(owners, func(o **owner) { p.lookAt(*o) })
+	p.ask(owners)
 	p.askAgain(owners)
+}
+
+func (p *Publisher) ask(owners []*owner) {
+	together(owners, func(o **owner) { p.lookAt(*o) })
 }
 
 func (p *Publisher) lookAt(o *owner) {

@@ -162,7 +162,6 @@ func (p *Publisher) prepare() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.notice()
-	p.look(p.owners)
 	p.watcher = p.watch(certdir.Config{
 		Certs: p.cfg.Certs, Next: p.cfg.Next, Rescan: p.cfg.Rescan, Quiet: quiet, MaxQuiet: maxQuiet,
 		Known: p.places(), KeepDER: p.wants(wholeCertificate), Issuers: p.wants(issuer),

@@ -9,6 +9,7 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/ledger"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 )
 
 // A record is a timeline as an owner keeps it. It is never changed, so that the owners of a host share one as long as the same
@@ -113,9 +114,10 @@ func (r *record) equal(s *record) bool {
 
 func newRecord(t *rollover.Timeline) *record { return &record{open: t, notAfter: t.NotAfter()} }
 
-// write makes the record of what was decided for an owner. A settled one is packed: nothing is due, not even that it is served.
+// write makes the answer and the record of what was decided for an owner. A settled one is packed: nothing is due, not even that it is served.
 func (p *Publisher) write(d *decided) {
 	o := d.owner
+	d.set = zone.NewSet(d.RRset, p.cfg.TTL)
 	d.next = p.next(o, d.Next)
 	settled := d.next == 0 && len(d.Problems) == 0 && (p.serving || !slices.ContainsFunc(d.Timeline.Associations, unserved))
 	if d.same && settled && o.current() {

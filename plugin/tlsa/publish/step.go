@@ -22,6 +22,7 @@ type decided struct {
 	same   bool          // its timeline says that already
 	next   time.Duration // when it is due; 0: never
 	record *record       // nil where it keeps the one it has
+	set    *zone.Set     // of the RRset
 }
 
 // together does something for each of all, for many with all processors.
@@ -58,7 +59,7 @@ func (p *Publisher) change(touched map[*owner]struct{}) {
 	p.leave(touched)
 	now := p.store.Now()
 	owners := slices.SortedFunc(maps.Keys(touched), (*owner).compare)
-	p.inPortions(owners, now, func(d *decided) {
+	p.settleEach(owners, now, func(d *decided) {
 		t, odd := d.owner.base(), d.owner.odd()
 		d.Decision = rollover.Decide(t, p.atlas.observe(d.owner, t), d.owner.policy, now)
 		d.same = !d.Changed && !d.failed && odd.unrecorded == nil && odd.shown == nil
@@ -70,29 +71,37 @@ func (p *Publisher) change(touched map[*owner]struct{}) {
 	p.report()
 }
 
-// inPortions decides owners at now and settles what is decided, one portion while the next is decided. So decide must leave alone
-// what settle changes of other owners.
-func (p *Publisher) inPortions(owners []*owner, now rollover.Stamp, decide func(*decided)) {
-	var before []decided
-	for part := range slices.Chunk(owners, p.portion) {
-		decisions := make([]decided, len(part))
+// inPortions finds something out about each of owners side by side and settles that, one portion while the next is found out. So
+// find must leave alone what settle changes of other owners.
+func inPortions[T any](owners []*owner, portion int, begin func(*owner) T, find func(*T), settle func([]T)) {
+	var before []T
+	for part := range slices.Chunk(owners, portion) {
+		found := make([]T, len(part))
 		for i, o := range part {
-			_, failed := p.failed[o] // a commit that failed may have been written all the same
-			decisions[i] = decided{owner: o, failed: failed}
+			found[i] = begin(o)
 		}
 		var next sync.WaitGroup
-		next.Go(func() { together(decisions, decide) })
-		p.settle(before, now)
+		next.Go(func() { together(found, find) })
+		settle(before)
 		next.Wait()
-		before = decisions
+		before = found
 	}
-	p.settle(before, now)
+	settle(before)
+}
+
+// settleEach decides owners at now and settles what is decided.
+func (p *Publisher) settleEach(owners []*owner, now rollover.Stamp, decide func(*decided)) {
+	begin := func(o *owner) decided {
+		_, failed := p.failed[o] // a commit that failed may have been written all the same
+		return decided{owner: o, failed: failed}
+	}
+	inPortions(owners, p.portion, begin, decide, func(all []decided) { p.settle(all, now) })
 }
 
 // serve stamps Tpub on what queries are answered with now (rule 2): only then the wait for Ready can be told.
 func (p *Publisher) serve(owners []*owner) {
 	now := p.store.Now()
-	p.inPortions(owners, now, func(d *decided) {
+	p.settleEach(owners, now, func(d *decided) {
 		if d.failed || !d.owner.served() {
 			d.idle = true
 			return
@@ -204,7 +213,7 @@ func (p *Publisher) accept(d *decided, moment time.Time, now rollover.Stamp) {
 	}
 	o.ease(func(e *odd) { e.adopted, e.unrecorded, e.shown = e.adopted && !d.Changed, nil, nil })
 	p.queue.schedule(o, moment, d.next)
-	p.show(o, d.RRset, d.Answer)
+	p.show(o, d.set, d.Answer)
 	p.note(o, d.Problems)
 	p.count(o, standingOf(d.Statuses, now), was)
 }
@@ -229,16 +238,12 @@ func (p *Publisher) provide(d *decided) {
 	if len(shown) > 0 {
 		answer = rollover.Records
 	}
-	p.show(o, shown, answer)
+	p.show(o, zone.NewSet(shown, p.cfg.TTL), answer)
 	p.note(o, d.Problems)
 }
 
-// show puts the owner's answer into the table.
-func (p *Publisher) show(o *owner, shown []dane.Association, answer rollover.Answer) {
-	p.showUnder(o, shown, answer, p.cfg.TTL)
-}
-
-func (p *Publisher) showUnder(o *owner, shown []dane.Association, answer rollover.Answer, ttl uint32) {
+// show puts the owner's answer into the table; set is what it has where that is known.
+func (p *Publisher) show(o *owner, set *zone.Set, answer rollover.Answer) {
 	if was, is := o.answer == rollover.Unknown, answer == rollover.Unknown; was && !is {
 		p.unknown--
 	} else if is && !was {
@@ -251,7 +256,7 @@ func (p *Publisher) showUnder(o *owner, shown []dane.Association, answer rollove
 	case answer == rollover.Unknown:
 		p.put(o, &zone.Set{Unknown: true})
 	default:
-		p.put(o, zone.NewSet(shown, ttl))
+		p.put(o, set)
 	}
 }
 

@@ -53,6 +53,41 @@ func TestZoneThatLoadsLateIsNoticed(t *testing.T) {
 	})
 }
 
+// An owner is served as long as nothing is known against it, so the zone is asked again about one that it did not answer for,
+// though its SOA stays: be the owner of the Corefile, of the ledger, or new.
+func TestZoneThatDoesNotAnswerForAnOwnerIsAskedAgain(t *testing.T) {
+	onStage(t, func(s *stage) {
+		cfg := stars(star443)
+		cfg.Owners = config().Owners
+		s.hosts("a", "b")
+		s.put("/certs", "mail", mailLeaf("k"))
+		s.put("/certs", "www", leaf("w", "1", "www.example.org"))
+		s.start(cfg)
+		s.kill()
+		s.zone.silence(true)
+		s.start(cfg)
+		s.want(mail, "k")
+		s.want(www, "w")
+		const fresh = "_443._tcp.new.example.org."
+		cut := func(names ...string) {
+			s.zone.change(ZoneView{Known: true, Cut: "example.org."}, 1) // its SOA is as it was
+			s.zone.silence(false)
+			s.after(2 * time.Minute)
+			for _, name := range names {
+				if _, ok := s.p.Table().Lookup(name); ok {
+					t.Errorf("nobody has asked again about %s", name)
+				}
+			}
+		}
+		cut(mail, www)
+		s.zone.silence(true)
+		s.put("/certs", "new", leaf("n", "1", "new.example.org"))
+		s.look()
+		s.want(fresh, "n")
+		cut(fresh)
+	})
+}
+
 func TestSignedZoneIsLeftAlone(t *testing.T) {
 	onStage(t, func(s *stage) {
 		s.zone.signed = true
