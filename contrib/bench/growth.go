@@ -25,7 +25,8 @@ type cost struct {
 var costs = []cost{
 	{"look-up of an owner", "zone", "Lookup", "ns/op", "1s"},
 	{"a host of * comes and goes", "publish", "HostOfAPattern", "ns/op", "200x"},
-	{"heap for each owner of *, the lineage included", "publish", "HeapOfPatterns", "heap-B/owner", "1x"},
+	{"heap for each owner of *, a quarter of its lineage included", "publish", "HeapOfPatterns", "heap-B/owner", "1x"},
+	{"heap for each further owner of a host", "publish", "HeapOfPatterns", "heap-B/further-owner", "1x"},
 	{"a lineage is renewed, CPU to read it", "certdir", "RenewalAmongLineages", "cpu-us/renewal", "50x"},
 	{"commit of one owner, p50", "ledger", "CommitOfOneOwner", "p50-µs", "300x"},
 	{"commit of one owner, p99", "ledger", "CommitOfOneOwner", "p99-µs", "300x"},
