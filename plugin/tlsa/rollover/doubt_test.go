@@ -63,6 +63,36 @@ func TestAnOlderLedgerProvesNothing(t *testing.T) {
 	})
 }
 
+// Sequence 8814526 of the simulation: the records that caches hold were in a combination which the older ledger does not know.
+func TestRenewalWithTheSameKeyWaitsAfterALostLedger(t *testing.T) {
+	for claim, tc := range map[string]struct {
+		do     func(*world)
+		before Safety // of the renewal just before hold has passed
+	}{
+		"an older ledger": {func(w *world) { w.timeline = w.timeline.Doubted(w.now) }, Safety{Left: 1}},
+		"a lost ledger":   {func(w *world) { w.timeline = Timeline{} }, Safety{Left: 1}},
+		"an intact ledger, and another combination enters": {as("3 1 1, 3 1 2"), Safety{Safe: true}},
+	} {
+		t.Run(claim, func(t *testing.T) {
+			w := newWorld(t)
+			w.put(live, "A")
+			w.step(at(0))
+			w.step(at(10 * hour))
+			tc.do(w)
+			w.step(at(10 * hour))
+			for now, want := range map[time.Duration]Safety{12*hour - 1: tc.before, 12 * hour: {Safe: true}} {
+				timeline := Decide(w.timeline, w.observe(), w.p, at(now)).Timeline
+				if got := timeline.Safe(leaf("A'").Association, w.p, at(now)); got.Safe != want.Safe || got.Left != want.Left {
+					t.Errorf("%v: renewed: %+v, want %+v", now, got, want)
+				}
+				if got := timeline.Safe(leaf("A").Association, w.p, at(now)); !got.Safe {
+					t.Errorf("%v: what is installed: %+v", now, got)
+				}
+			}
+		})
+	}
+}
+
 func TestNameThatIsWithdrawnSinceAnUnknownTimeIsNotSafe(t *testing.T) {
 	w := newWorld(t)
 	w.timeline.WithdrawnAt = at(0)

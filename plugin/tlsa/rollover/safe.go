@@ -18,7 +18,9 @@ type Safety struct {
 }
 
 // Safe judges a certificate or bare key at the owner: all of its associations must be Ready, or in use already without
-// anything wrong with that; and stay for as long as hold if nobody notices the installation. associate computes them, as dane.Material.Association does.
+// anything wrong with that; and stay for as long as hold if nobody notices the installation. In use is enough only for the very
+// certificate that is in use, or beside one that is Ready: after a lost ledger caches may hold records of another combination,
+// which match that certificate alone. associate computes them, as dane.Material.Association does.
 func (t *Timeline) Safe(associate func(dane.Combination) (dane.Association, error), p Policy, now Stamp) Safety {
 	d := decider{t: *t, p: p, now: now}
 	for _, k := range t.Keys {
@@ -45,6 +47,7 @@ func (t *Timeline) Safe(associate func(dane.Combination) (dane.Association, erro
 		return Safety{Why: "nothing is published yet"}
 	}
 	verdict := Safety{Safe: true}
+	var all []dane.Association
 	for _, c := range combinations {
 		a, err := associate(c)
 		if err != nil {
@@ -53,8 +56,40 @@ func (t *Timeline) Safe(associate func(dane.Combination) (dane.Association, erro
 		if s := d.safety(a); !s.Safe && (verdict.Safe || verdict.Left > 0 && (s.Left == 0 || s.Left > verdict.Left)) {
 			verdict = s
 		}
+		all = append(all, a)
+	}
+	if verdict.Safe && !d.installed(associate) {
+		return d.known(all)
 	}
 	return verdict
+}
+
+// installed tells whether the very certificate is in use, and nothing is wrong with that.
+func (d *decider) installed(associate func(dane.Combination) (dane.Association, error)) bool {
+	whole := []dane.Combination{{Usage: dane.DANEEE, Selector: dane.Cert, MatchingType: dane.SHA256}}
+	a, err := associate(whole[0])
+	return err == nil && slices.ContainsFunc(d.keys, func(k *key) bool { return k.was && !k.Ungated && k.has(a, whole) })
+}
+
+// known judges published associations by the first of them to be Ready: then every cache has one of them.
+func (d *decider) known(all []dane.Association) Safety {
+	var first *Times
+	for i := range d.t.Associations {
+		a := &d.t.Associations[i]
+		switch {
+		case !slices.Contains(all, a.Association):
+		case a.First || !a.ReadyAt.IsZero():
+			return Safety{Safe: true}
+		case first == nil || d.holdLeft(a) < d.holdLeft(first):
+			first = a
+		}
+	}
+	return d.waits(first)
+}
+
+// waits is the verdict on an association that is served and not Ready.
+func (d *decider) waits(a *Times) Safety {
+	return Safety{Left: max(d.holdLeft(a), 0), Why: fmt.Sprintf("%s is published, but a cache may still hold an answer without it", a.Association)}
 }
 
 // safety judges one association.
@@ -72,8 +107,7 @@ func (d *decider) safety(a dane.Association) Safety {
 		}
 		return Safety{Safe: true}
 	}
-	left := max(d.holdLeft(&d.t.Associations[i]), 0)
-	return Safety{Left: left, Why: fmt.Sprintf("%s is published, but a cache may still hold an answer without it", a)}
+	return d.waits(&d.t.Associations[i])
 }
 
 // leaving is how long the published association a still stays if nothing wants it again; false while something does.
