@@ -113,7 +113,7 @@ func (n *node) mark(keys []Key) {
 
 // remark notes what is written: what could not be recorded at once is retired anew, with the TTL of that moment.
 func (n *node) remark(keys []Key) {
-	for _, k := range n.timeline.Keys {
+	for _, k := range n.base().Keys {
 		if k.RetiredAt.IsZero() {
 			delete(n.marks, certOf(k.Material))
 		}
