@@ -338,11 +338,18 @@ func (n *node) arrive(path string) {
 	n.act()
 }
 
-// drop notes until when the content of f was held here.
+// drop notes until when the content of f was held here; of a staged file that could not be read nobody knows it.
 func (n *node) drop(f *file) {
-	if f.holds != nil {
+	if f.holds != nil && (!f.staged() || n.read(f) == f.holds || n.stands(f.holds, f.path)) {
 		n.lastHeld[f.holds] = n.sim.real
 	}
+}
+
+// stands tells whether the recorded timeline has a certificate or bare key, not Retired, in a file.
+func (n *node) stands(c *cert, path string) bool {
+	return slices.ContainsFunc(n.timeline.Keys, func(k Key) bool {
+		return same(k.Material, c.material) && k.RetiredAt.IsZero() && slices.ContainsFunc(k.Places, func(p Place) bool { return p.File == path })
+	})
 }
 
 // boot is Prepare and Start after the disk was opened. What was remembered of files that cannot be read is forgotten.
