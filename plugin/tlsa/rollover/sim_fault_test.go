@@ -250,11 +250,11 @@ func (n *node) forgive() {
 	})
 }
 
-// promises are the associations that the node has told to be Ready.
+// promises are the associations that the node has told to be Ready, without what was Retired and has left in the ledger.
 func (n *node) promises() []dane.Association {
 	var told []dane.Association
-	for _, a := range n.timeline.Associations {
-		if !a.ReadyAt.IsZero() {
+	for _, a := range n.timeline.Statuses(n.p, n.now()) {
+		if a.Gated && (a.State != Retired || slices.Contains(n.recorded.RRset(), a.Association)) {
 			told = append(told, a.Association)
 		}
 	}
