@@ -210,20 +210,19 @@ func (n *node) mayForget(origin int) bool {
 		found = n.copied
 	}
 	for _, c := range n.sim.slots {
-		if c != nil && !slices.ContainsFunc(n.files, func(f *file) bool {
-			return f.holds != nil && f.holds.material.Leaf.SPKI == c.material.Leaf.SPKI && offered(n.p, f.holds)
-		}) {
+		if c != nil && !n.offered(c) {
 			return false
 		}
 	}
 	return found.WithdrawnAt.IsZero() == n.recorded.WithdrawnAt.IsZero() && len(found.Keys) < maxKeys && n.hasRoom(found)
 }
 
-// offered tells whether all combinations can be computed for a certificate or bare key.
-func offered(p Policy, c *cert) bool {
-	return !slices.ContainsFunc(p.Combinations, func(wanted dane.Combination) bool {
-		_, err := c.material.Association(wanted)
-		return err != nil
+// offered tells whether the files have all associations of a certificate.
+func (n *node) offered(c *cert) bool {
+	return !slices.ContainsFunc(n.p.Combinations, func(wanted dane.Combination) bool {
+		return !slices.ContainsFunc(n.files, func(f *file) bool {
+			return f.holds != nil && f.holds.associations[wanted] == c.associations[wanted]
+		})
 	})
 }
 

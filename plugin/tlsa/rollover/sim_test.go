@@ -36,8 +36,8 @@ import (
 //   - he installs nothing below a root that is not mounted (may), and lowers `propagation` only when it is true (reload).
 //
 // Of faults it is assumed, because nobody knows then what was promised, that
-//   - a ledger is not lost while a file cannot be read or a larger ttl of before still counts (mayLose), nor while no file
-//     holds a key in use with all that is wanted of it; an older copy differs not in whether the name is withdrawn, and leaves room for a key (mayForget), or
+//   - a ledger is not lost while a file cannot be read or a larger ttl of before still counts (mayLose), nor while the
+//     files lack a record that is wanted of a certificate in use (7153484); an older copy differs not in whether the name is withdrawn, and leaves room for a key (mayForget), or
 //     either for all that the files hold where it lacks a key in use (hasRoom);
 //   - first records that could not be recorded are not followed by a crash (unmodelled) or by other combinations (reload);
 //   - a file of installed keys was read and its place recorded before it becomes unreadable (fault, records, clear).
