@@ -3,6 +3,8 @@ package rollover
 import (
 	"slices"
 	"time"
+
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 )
 
 // happen lets one thing happen: to the keys, or as a fault, or by the operator's word.
@@ -83,7 +85,7 @@ func (s *simulation) installStaged(slot int) {
 		if c.whole != nil {
 			c = c.whole
 		}
-		if !s.may(c) || (s.renews(slot, c) || s.replaced(c)) && !s.noticed(slot) || s.replaced(c) && !s.readable() {
+		if !s.may(c) || !s.noticed(slot) || s.replaced(c) && !s.readable() {
 			continue
 		}
 		s.reach("installed from next")
@@ -163,13 +165,13 @@ func (s *simulation) keys(slot int) {
 			s.install(slot, s.again(c))
 		}
 	case 2: // a lineage moves to another directory
-		if other := (slot + 2) % 4; other < 3 && c != nil && s.slots[other] == nil && s.may(c) {
+		if other := (slot + 2) % 4; other < 3 && c != nil && s.slots[other] == nil && s.may(c) && s.noticed(slot) {
 			s.reach("lineage moved")
 			s.install(other, c)
 			s.remove(slot)
 		}
 	case 3: // a key is no longer in use
-		if c != nil && s.choose(2, "really") == 1 {
+		if c != nil && s.choose(2, "really") == 1 && s.noticed(slot) {
 			s.reach("lineage deleted")
 			s.remove(slot)
 		}
@@ -195,16 +197,11 @@ func (s *simulation) replaced(c *cert) bool {
 	return slices.ContainsFunc(s.leaving, func(d departure) bool { return d.cert == c })
 }
 
-// renews tells whether a certificate has the key of the one that is installed.
-func (s *simulation) renews(slot int, c *cert) bool {
-	before := s.slots[slot]
-	return before != nil && before != c && before.material.Leaf.SPKI == c.material.Leaf.SPKI
-}
-
-// noticed tells whether every node has seen what is installed in a lineage, if anything is.
+// noticed tells whether every node that is to publish certificates knows the one that is installed in a lineage.
 func (s *simulation) noticed(slot int) bool {
-	return s.slots[slot] == nil || !slices.ContainsFunc(s.nodes, func(n *node) bool {
-		return !slices.ContainsFunc(n.files, func(f *file) bool { return f.path == paths().live[slot] && f.holds == s.slots[slot] && f.seen })
+	c := s.slots[slot]
+	return c == nil || !slices.ContainsFunc(s.nodes, func(n *node) bool {
+		return !n.timeline.Has(c.material) && slices.ContainsFunc(n.p.Combinations, func(k dane.Combination) bool { return k.Selector == dane.Cert })
 	})
 }
 

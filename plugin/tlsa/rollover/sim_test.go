@@ -29,9 +29,8 @@ import (
 // (package ledger), TLSA records of the zone itself and usages 0 and 2 (property_test.go). Of the operator it is assumed that
 //   - he goes back to a replaced key only while all files can be read and arrive within hold, for which Safe promises that it
 //     stays (readable), and they can be read, and nothing else is installed nor grace shortened, until it has been seen (awaitsReturn);
-//   - he renews a certificate with its key, or goes back to a replaced one, only after every CoreDNS has seen what he installed
-//     before (noticed): of a certificate that nobody has seen nobody knows a record, when combinations change from keys to
-//     certificates meanwhile (1234638, 2194812, 4314640);
+//   - he replaces or deletes what he has installed only after every CoreDNS that is to publish certificates has seen it (noticed):
+//     of a certificate that nobody has seen nobody knows a record (1234638, 7245632, 7401260, 9370158);
 //   - he does not revoke what he presents (target), nor withdraw the lineage whose key he presents out of another (presents);
 //   - he installs nothing below a root that is not mounted (may), and lowers `propagation` only when it is true (reload).
 //
