@@ -67,16 +67,19 @@ func (n *node) fault() {
 	n.act()
 }
 
-// awaitsReturn tells whether a replaced key is in use again which the node has not seen yet: see what is not modelled.
+// awaitsReturn tells whether something is in use again which the ledger does not have there yet: see what is not modelled.
 func (n *node) awaitsReturn() bool {
-	for slot, c := range n.sim.slots {
-		if f := n.files.find(paths().live[slot]); c != nil && (f == nil || f.holds != c) && slices.ContainsFunc(n.timeline.Keys, func(k Key) bool {
-			return same(k.Material, c.material) && !k.RetiredAt.IsZero()
-		}) {
+	for slot := range slotNames {
+		if n.awaits(slot) {
 			return true
 		}
 	}
 	return false
+}
+
+func (n *node) awaits(slot int) bool {
+	c := n.sim.slots[slot]
+	return c != nil && n.sim.again[slot] && !n.stands(c, paths().live[slot])
 }
 
 // records tells whether the ledger knows that the file holds what it holds, as far as that matters: see what is not modelled.

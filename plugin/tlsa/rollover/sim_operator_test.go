@@ -61,7 +61,7 @@ func (s *simulation) put(path string, c *cert) {
 func (s *simulation) stage(slot int) {
 	c := s.fresh(slot)
 	if old := s.slots[slot]; old != nil && s.choose(4, "again") == 3 {
-		c = s.again(old)
+		c = s.another(old)
 	}
 	i := s.choose(2, "file")
 	if s.origin[paths().next[slot][1-i]] != nil {
@@ -85,7 +85,7 @@ func (s *simulation) installStaged(slot int) {
 		if c.whole != nil {
 			c = c.whole
 		}
-		if !s.may(c) || !s.noticed(slot) || s.replaced(c) && !s.readable() {
+		if !s.may(slot, c) {
 			continue
 		}
 		s.reach("installed from next")
@@ -97,8 +97,11 @@ func (s *simulation) installStaged(slot int) {
 	}
 }
 
-// may tells whether the operator installs a certificate: the careful one asks every node.
-func (s *simulation) may(c *cert) bool {
+// may tells whether the operator installs a certificate in a lineage: the careful one asks every node.
+func (s *simulation) may(slot int, c *cert) bool {
+	if !s.noticed(slot) || s.returns(c) && !s.readable() {
+		return false
+	}
 	if slices.ContainsFunc(s.nodes, func(n *node) bool { return n.hidden == empty }) {
 		return false // not modelled: what is installed below a directory that is not mounted
 	}
@@ -123,7 +126,7 @@ func (n *node) safe(c *cert) bool {
 func (s *simulation) install(slot int, c *cert) {
 	s.tell("install %s in %s", c.name, slotNames[slot])
 	before := s.slots[slot]
-	s.slots[slot] = c
+	s.slots[slot], s.again[slot] = c, s.returns(c)
 	s.leave(before)
 	s.leaving = slices.DeleteFunc(s.leaving, func(d departure) bool { return d.cert == c })
 	s.check()
@@ -153,19 +156,19 @@ func (s *simulation) keys(slot int) {
 	switch s.choose(5, "keys") {
 	case 0: // back to a key that was replaced
 		for _, d := range s.leaving {
-			if d.id[0] == slot%2 && s.may(d.cert) && s.readable() && s.noticed(slot) {
+			if d.id[0] == slot%2 && s.may(slot, d.cert) {
 				s.reach("back to a replaced key")
 				s.install(slot, d.cert)
 				return
 			}
 		}
 	case 1: // renewed without a new key
-		if c != nil && s.may(s.again(c)) && s.noticed(slot) {
+		if c != nil && s.may(slot, s.another(c)) {
 			s.reach("renewed with the same key")
-			s.install(slot, s.again(c))
+			s.install(slot, s.another(c))
 		}
 	case 2: // a lineage moves to another directory
-		if other := (slot + 2) % 4; other < 3 && c != nil && s.slots[other] == nil && s.may(c) && s.noticed(slot) {
+		if other := (slot + 2) % 4; other < 3 && c != nil && s.slots[other] == nil && s.may(other, c) && s.noticed(slot) {
 			s.reach("lineage moved")
 			s.install(other, c)
 			s.remove(slot)
@@ -192,16 +195,18 @@ func (s *simulation) readable() bool {
 	})
 }
 
-// replaced tells whether a certificate was installed before.
-func (s *simulation) replaced(c *cert) bool {
-	return slices.ContainsFunc(s.leaving, func(d departure) bool { return d.cert == c })
+// returns tells whether a certificate was given up before.
+func (s *simulation) returns(c *cert) bool {
+	return slices.ContainsFunc(s.leaving, func(d departure) bool { return d.cert == c }) || slices.ContainsFunc(s.nodes, func(n *node) bool {
+		return slices.ContainsFunc(n.timeline.Keys, func(k Key) bool { return same(k.Material, c.material) && !k.RetiredAt.IsZero() })
+	})
 }
 
-// noticed tells whether every node that is to publish certificates knows the one that is installed in a lineage.
+// noticed tells whether every node knows of what is installed in a lineage all that it will need: see what is not modelled.
 func (s *simulation) noticed(slot int) bool {
 	c := s.slots[slot]
 	return c == nil || !slices.ContainsFunc(s.nodes, func(n *node) bool {
-		return !n.timeline.Has(c.material) && slices.ContainsFunc(n.p.Combinations, func(k dane.Combination) bool { return k.Selector == dane.Cert })
+		return n.awaits(slot) || !n.timeline.Has(c.material) && slices.ContainsFunc(n.p.Combinations, func(k dane.Combination) bool { return k.Selector == dane.Cert })
 	})
 }
 

@@ -27,17 +27,19 @@ import (
 //
 // Not modelled: how `publish` maps certificates to owners and reads files (see its own tests), what the ledger's bytes survive
 // (package ledger), TLSA records of the zone itself and usages 0 and 2 (property_test.go). Of the operator it is assumed that
-//   - he goes back to a replaced key only while all files can be read and arrive within hold, for which Safe promises that it
-//     stays (readable), and they can be read, and nothing else is installed nor grace shortened, until it has been seen (awaitsReturn);
+//   - he goes back to a key that was replaced, or is Retired, only while all files can be read and arrive within hold, for which
+//     Safe promises that it stays (returns, readable: 7614862); and until every ledger has it where it is now, it stays there
+//     (noticed: 7147419, 7884195, 8291083), the files can be read (7592517), and nothing else that he waits for is installed,
+//     grace is not shortened, nor a withdrawn name restored (awaitsReturn: 8083914);
 //   - he replaces or deletes what he has installed only after every CoreDNS that is to publish certificates has seen it (noticed):
 //     of a certificate that nobody has seen nobody knows a record (1234638, 7245632, 7401260, 9370158);
 //   - he does not revoke what he presents (target), nor withdraw the lineage whose key he presents out of another (presents);
 //   - he installs nothing below a root that is not mounted (may), and lowers `propagation` only when it is true (reload).
 //
 // Of faults it is assumed, because nobody knows then what was promised, that
-//   - a ledger is not lost while a file cannot be read or a larger ttl of before still counts (mayLose), nor while the
-//     files lack a record that is wanted of a certificate in use (7153484); an older copy differs not in whether the name is withdrawn, and leaves room for a key (mayForget), or
-//     either for all that the files hold where it lacks a key in use (hasRoom);
+//   - a ledger is not lost while a file cannot be read or a larger ttl of before still counts (mayLose), nor while the files lack
+//     a record that is wanted of a certificate in use (7153484); an older copy differs not in whether the name is withdrawn, and
+//     leaves room for a key (mayForget), or either for all that the files hold where it lacks a key in use (hasRoom);
 //   - first records that could not be recorded are not followed by a crash (unmodelled) or by other combinations (reload);
 //   - a file of installed keys was read and its place recorded before it becomes unreadable (fault, records, clear).
 type simulation struct {
@@ -55,6 +57,7 @@ type simulation struct {
 	origin  map[string]*cert // what the mail host has, by path
 	puts    []string         // the paths that were put there, in order
 	slots   [len(slotNames)]*cert
+	again   [len(slotNames)]bool // what is there had been given up before
 	leaving []departure
 	made    [2]int // keys of each algorithm
 	over    bool   // what comes now is not modelled
@@ -206,8 +209,8 @@ func (s *simulation) fresh(slot int) *cert {
 	return keys().certs[[3]int{alg, s.made[alg], 0}]
 }
 
-// again makes another certificate over the key of c, if there may be more.
-func (s *simulation) again(c *cert) *cert {
+// another makes another certificate over the key of c, if there may be more.
+func (s *simulation) another(c *cert) *cert {
 	return keys().certs[[3]int{c.id[0], c.id[1], min(c.id[2]+1, mostCerts-1)}]
 }
 

@@ -66,6 +66,9 @@ func (n *node) presents(lineage string) bool {
 
 // knowsAll tells whether all keys in use have arrived: those that were installed while the name was withdrawn too.
 func (n *node) knowsAll() bool {
+	if n.awaitsReturn() {
+		return false
+	}
 	for _, c := range n.sim.slots {
 		if c != nil && !n.timeline.Has(c.material) {
 			return false
