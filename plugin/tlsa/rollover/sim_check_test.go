@@ -113,8 +113,8 @@ func (n *node) mark(keys []Key) {
 
 // remark notes what is written: what could not be recorded at once is retired anew, with the TTL of that moment.
 func (n *node) remark(keys []Key) {
-	for _, k := range n.base().Keys {
-		if k.RetiredAt.IsZero() {
+	for _, k := range keys {
+		if !slices.ContainsFunc(n.timeline.Keys, func(told Key) bool { return same(told.Material, k.Material) && !told.RetiredAt.IsZero() }) {
 			delete(n.marks, certOf(k.Material))
 		}
 	}
