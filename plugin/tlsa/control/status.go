@@ -170,7 +170,7 @@ type Leaf struct {
 }
 
 // A Safety says whether a certificate is safe to install: at every owner it maps to, all of its associations are Ready, or
-// in use already by that very certificate, or beside one that is Ready.
+// in use already, by this very certificate or together with a Ready one.
 type Safety struct {
 	Safe bool `json:"safe"`
 	// Owners are the names that it maps to. Where there is none, it is not safe: nobody knows.

@@ -28,6 +28,7 @@ func decode(block, owner string, data []byte, issuers map[issuerID]dane.Fingerpr
 
 // record does it, and leaves in used the issuers that the record refers to.
 func (r *reader) record(block, owner string, data []byte) (*rollover.Timeline, error) {
+	r.used = nil
 	n := len(data) - 4
 	if n < 1 || n > maxRecord || data[0] != recordVersion {
 		return nil, fmt.Errorf("%s: %w: its version or length", owner, errDecode)
@@ -35,7 +36,7 @@ func (r *reader) record(block, owner string, data []byte) (*rollover.Timeline, e
 	if binary.BigEndian.Uint32(data[n:]) != checksum(block, owner, data[:n]) {
 		return nil, fmt.Errorf("%s: %w: its checksum", owner, errDecode)
 	}
-	r.b, r.err, r.base, r.used = data[1:n], nil, rollover.Stamp{}, nil
+	r.b, r.err, r.base = data[1:n], nil, rollover.Stamp{}
 	t := r.timeline()
 	if r.err == nil && len(r.b) > 0 {
 		r.fail()

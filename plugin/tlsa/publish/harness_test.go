@@ -287,6 +287,7 @@ type zoneData struct {
 	lag    time.Duration
 	signed bool
 	mute   bool // it answers for no owner
+	asked  map[string]int
 }
 
 func (z *zoneData) change(view ZoneView, serial uint32) {
@@ -301,9 +302,12 @@ func (z *zoneData) silence(mute bool) {
 	z.mute = mute
 }
 
-func (z *zoneData) Look(string) ZoneView {
+func (z *zoneData) Look(owner string) ZoneView {
 	z.mu.Lock()
 	defer z.mu.Unlock()
+	if z.asked != nil {
+		z.asked[owner]++
+	}
 	if z.mute {
 		return ZoneView{}
 	}

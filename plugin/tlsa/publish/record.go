@@ -114,7 +114,8 @@ func (r *record) equal(s *record) bool {
 
 func newRecord(t *rollover.Timeline) *record { return &record{open: t, notAfter: t.NotAfter()} }
 
-// write makes the answer and the record of what was decided for an owner. A settled one is packed: nothing is due, not even that it is served.
+// write makes the answer and the record of what was decided for an owner. A settled one is packed: nothing is due, not even that
+// it is served.
 func (p *Publisher) write(d *decided) {
 	o := d.owner
 	d.set = zone.NewSet(d.RRset, p.cfg.TTL)

@@ -88,6 +88,33 @@ func TestZoneThatDoesNotAnswerForAnOwnerIsAskedAgain(t *testing.T) {
 	})
 }
 
+// One that is left out is asked about later with all others, and what is decided before then knows nothing of its zone.
+func TestRestartAsksTheZoneOnceAboutEachOwner(t *testing.T) {
+	onStage(t, func(s *stage) {
+		cfg := stars(star443)
+		cfg.Owners = config().Owners
+		s.hosts("a", "b", "c")
+		s.put("/certs", "mail", mailLeaf("k"))
+		s.start(cfg)
+		s.kill()
+		more := cfg
+		more.Zones = append([]string{"example.net."}, cfg.Zones...) // another block: the owners of the ledger are adopted
+		for _, cfg := range []Config{cfg, more} {
+			s.zone.asked = map[string]int{}
+			s.start(cfg)
+			if len(s.zone.asked) != 5 {
+				t.Errorf("asked about %v, want five owners", s.zone.asked)
+			}
+			for owner, times := range s.zone.asked {
+				if times != 1 {
+					t.Errorf("%s: asked %d times", owner, times)
+				}
+			}
+			s.kill()
+		}
+	})
+}
+
 func TestSignedZoneIsLeftAlone(t *testing.T) {
 	onStage(t, func(s *stage) {
 		s.zone.signed = true

@@ -93,6 +93,25 @@ func TestRenewalWithTheSameKeyWaitsAfterALostLedger(t *testing.T) {
 	}
 }
 
+// What was in use counts no more than what never was, and the first record to be Ready decides.
+func TestSafetyAfterALostLedgerIsThatOfItsFirstReadyRecord(t *testing.T) {
+	w := newWorld(t)
+	w.put(live, "A")
+	w.step(at(0))
+	w.timeline = Timeline{}
+	w.step(at(10 * hour))
+	as("3 1 1, 3 1 2")(w)
+	w.step(at(11 * hour))
+	if got := w.timeline.Safe(leaf("A'").Association, w.p, at(11*hour)); got.Safe || got.Left != hour {
+		t.Errorf("3 1 1 is Ready in an hour, 3 1 2 in two: %+v", got)
+	}
+	w.put(live, "A'")
+	w.step(at(11 * hour))
+	if got := w.timeline.Safe(leaf("A").Association, w.p, at(11*hour)); got.Safe || got.Left != hour {
+		t.Errorf("back to what was in use: %+v", got)
+	}
+}
+
 func TestNameThatIsWithdrawnSinceAnUnknownTimeIsNotSafe(t *testing.T) {
 	w := newWorld(t)
 	w.timeline.WithdrawnAt = at(0)
