@@ -67,8 +67,17 @@ func (d *decider) certified(k *key) bool {
 	})
 }
 
-// mayLeave tells whether every key would keep an association, and only Ready ones, in the wanted combinations alone.
+// mayLeave tells whether every key would keep an association, and only Ready ones, in the wanted combinations alone; so would
+// the one of an installed certificate that nobody can read now: it may be renewed with its key, whose record alone matches it.
 func (d *decider) mayLeave(wanted []dane.Combination) bool {
+	ofKeys := func(c dane.Combination) bool { return c.Selector == dane.SPKI }
+	if slices.ContainsFunc(d.t.Combinations, ofKeys) && !slices.ContainsFunc(wanted, ofKeys) && len(d.keys) > 0 {
+		if where := d.outOfSight(); where != "" {
+			d.problem(CombinationWaits, fmt.Sprintf("%s, where a certificate may have been renewed with its key, is missing, or cannot be "+
+				"read or trusted, so the records of keys stay until it can be", where))
+			return false
+		}
+	}
 	for _, k := range d.keys {
 		some := false
 		for _, c := range wanted {

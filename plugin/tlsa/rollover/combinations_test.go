@@ -35,6 +35,21 @@ func TestCombinationsEnterAndLeaveForAllKeysAtOnce(t *testing.T) {
 			row{now: at(24*hour - 1), want: "A active, A/312 active~"},
 			row{now: at(24 * hour), want: "A/312 active"},
 		),
+		"the last of keys stays while a root of installed certificates cannot be read": installed(
+			row{now: at(20 * hour), do: all(as("3 0 1"), hidden(true)), want: "A active, A/301 active~ | combination-waits"},
+			row{now: at(30 * hour), want: "A active, A/301 active | combination-waits"},
+			row{now: at(30 * hour), do: hidden(false), want: "A/301 active"},
+		),
+		"the last of keys stays while an installed file cannot be read": installed(
+			row{now: at(20 * hour), do: all(as("3 0 1"), doubtful(live)), want: "A active, A/301 active~ | combination-waits, source-missing"},
+			row{now: at(30 * hour), want: "A active, A/301 active | combination-waits, source-missing"},
+			row{now: at(30 * hour), do: put(live, "A'"), want: "A active, A'/301 active!, A/301 retired"},
+			row{now: at(32 * hour), want: "A'/301 active, A/301 retired"},
+		),
+		"another of keys is enough": installed(
+			row{now: at(20 * hour), do: all(as("3 1 2"), hidden(true)), want: "A active, A/312 active~"},
+			row{now: at(22 * hour), want: "A/312 active"},
+		),
 		"of several one leaves at once when the others are Ready": {
 			{now: at(0), do: all(as("3 1 1, 3 1 2"), put(live, "A")), want: "A active~, A/312 active~"},
 			{now: at(10 * hour), do: as("3 1 1"), want: "A active"},

@@ -89,24 +89,31 @@ func (d *decider) mayBeInstalled(k *key) bool {
 	if !slices.ContainsFunc(k.Places, func(p Place) bool { return !p.Withdrawn }) {
 		return false
 	}
-	where := ""
-	if d.o.Hidden {
-		where = "a directory of installed certificates"
-	}
-	for _, other := range d.keys {
-		for _, p := range other.Places {
-			f := d.o.state(p)
-			if !p.Staged && !p.Withdrawn && other.RetiredAt.IsZero() && (f.unread() || f.Gone > 0 && (f.Lost || other.Frozen)) {
-				where = fmt.Sprintf("%q", p.File)
-			}
-		}
-	}
+	where := d.outOfSight()
 	if where == "" {
 		return false
 	}
 	d.problem(SourceMissing, fmt.Sprintf("the key of %s is staged no more, and %s, where it may be installed, is missing, "+
 		"or cannot be read or trusted; its record stays", k.name(), where))
 	return true
+}
+
+// outOfSight says where a certificate may be installed that nobody can read now, in a file or in one that vanished together with
+// its root; empty if everything can be read.
+func (d *decider) outOfSight() string {
+	where := ""
+	if d.o.Hidden {
+		where = "a directory of installed certificates"
+	}
+	for _, k := range d.keys {
+		for _, p := range k.Places {
+			f := d.o.state(p)
+			if !p.Staged && !p.Withdrawn && k.RetiredAt.IsZero() && (f.unread() || f.Gone > 0 && (f.Lost || k.Frozen)) {
+				where = fmt.Sprintf("%q", p.File)
+			}
+		}
+	}
+	return where
 }
 
 // otherActive tells whether another Active key of the owner has the algorithm of k.
