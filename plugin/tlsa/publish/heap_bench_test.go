@@ -35,7 +35,9 @@ func BenchmarkHeapOfPatterns(b *testing.B) {
 				one := steady(b, cfg, "25")
 				all := steady(b, cfg, "25", "443", "465", "587")
 				b.ReportMetric(float64(all)/float64(4*n), "heap-B/owner")
-				b.ReportMetric(float64(all-one)/float64(3*n), "heap-B/further-owner")
+				if n > 1000 { // the MiB that a watcher reads into is there or not, which hides what few owners cost
+					b.ReportMetric(float64(all-one)/float64(3*n), "heap-B/further-owner")
+				}
 			}
 		})
 	}
