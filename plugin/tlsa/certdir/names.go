@@ -26,10 +26,10 @@ type label struct {
 }
 
 // The suffixes that do not belong to a lineage's name, from the outside in.
-const (
-	bundleSuffixes = ".rsa .ecdsa .dsa .next"
-	outerSuffixes  = ".pem .crt .cer .cert .der .csr .pub .key"
-	innerSuffixes  = ".issuer .fullchain .chain .bundle .pub .key .csr .crt .cer .cert .pem"
+var (
+	bundleSuffixes = []string{".rsa", ".ecdsa", ".dsa", ".next"}
+	outerSuffixes  = []string{".pem", ".crt", ".cer", ".cert", ".der", ".csr", ".pub", ".key"}
+	innerSuffixes  = []string{".issuer", ".fullchain", ".chain", ".bundle", ".pub", ".key", ".csr", ".crt", ".cer", ".cert", ".pem"}
 )
 
 // readName takes name apart: it belongs to the lineage of the directory called base if it is one of a role set.
@@ -113,12 +113,12 @@ func trimECC(name string) string {
 
 // cutSuffix cuts the one of suffixes that name ends in, in any case, and gives it in lower case. Something must be left. Each
 // has one dot, in front.
-func cutSuffix(name, suffixes string) (stem, suffix string) {
+func cutSuffix(name string, suffixes []string) (stem, suffix string) {
 	at := strings.LastIndexByte(name, '.')
 	if at <= 0 {
 		return name, ""
 	}
-	for s := range strings.FieldsSeq(suffixes) {
+	for _, s := range suffixes {
 		if at+len(s) == len(name) && strings.EqualFold(name[at:], s) {
 			return name[:at], s
 		}
@@ -180,7 +180,7 @@ func isAutocertTemp(name string) bool {
 // behind their links, cert-1700000000.pem.
 func isBackup(name string) bool {
 	if _, rest, found := strings.Cut(name, ".old"); found {
-		if rest == "" || strings.ContainsAny(rest[:1], "0123456789-_") || strings.Contains(" "+outerSuffixes+" ", " "+rest+" ") {
+		if rest == "" || strings.ContainsAny(rest[:1], "0123456789-_") || slices.Contains(outerSuffixes, rest) {
 			return true
 		}
 	}

@@ -80,7 +80,9 @@ func explain(shown string, err error) *rollover.Problem {
 	return problem(Malformed, "%s holds a certificate or key that cannot be read: write it again, or move the file out of the watched directory", show(shown))
 }
 
-// readStable reads a file into buf, once it has made sure that it is the one which was seen, before and after (W12).
+// readStable reads a file into buf and makes sure that it is the one which was seen, which has not changed since, and that it is
+// still there (W12). A look before it is read would find nothing that the one behind it does not, as change times only grow; so
+// of a pipe that took the file's place a few octets may be read, and thrown away.
 func (r *reader) readStable(real string, st info) (n int, err error) {
 	// Without O_NONBLOCK a pipe that took the file's place since would block for ever (W22).
 	fd, err := r.open(real, unix.O_NONBLOCK)
@@ -91,16 +93,14 @@ func (r *reader) readStable(real string, st info) (n int, err error) {
 		return 0, err
 	}
 	defer unix.Close(fd)
-	if before, err := r.fstat(fd); err != nil || before != st {
-		return 0, errUnstable
-	}
 	n, err = r.readAll(fd, int(min(max(st.size, 0), maxSize)))
-	if err != nil {
-		return n, err
-	}
-	after, err := r.fstat(fd)
+	after, ferr := r.fstat(fd)
 	there, lerr := r.lstat(real)
-	if err != nil || lerr != nil || after != st || there != st || int64(n) != st.size {
+	isSame := ferr == nil && lerr == nil && after == st && there == st
+	switch {
+	case isSame && err != nil:
+		return n, err
+	case !isSame || int64(n) != st.size:
 		return n, errUnstable
 	}
 	return n, nil

@@ -32,7 +32,7 @@ func (m Material) Association(c Combination) (Association, error) {
 		return Association{}, fmt.Errorf("%w: %s", ErrCombination, c)
 	}
 	f := m.Leaf
-	if c.Usage == PKIXTA || c.Usage == DANETA {
+	if c.Usage.OfIssuer() {
 		if f = m.Issuer; f == (Fingerprint{}) {
 			return Association{}, ErrNoIssuer
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha512"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -29,7 +30,10 @@ func malformed(part string) error { return fmt.Errorf("%w: %s", ErrMalformed, pa
 // they come, because a server may present them. It keeps no reference to der. DER stays empty until KeepDER.
 //
 // Errors: ErrTooLarge, ErrMalformed.
-func ParseCertificate(der []byte) (*Certificate, error) {
+func ParseCertificate(der []byte) (*Certificate, error) { return ownCertificate(bytes.Clone(der)) }
+
+// ownCertificate is ParseCertificate for octets that nobody else has.
+func ownCertificate(der []byte) (*Certificate, error) {
 	if len(der) > maxDER {
 		return nil, ErrTooLarge
 	}
@@ -40,20 +44,33 @@ func ParseCertificate(der []byte) (*Certificate, error) {
 	if !rest.Empty() {
 		return nil, malformed(fmt.Sprintf("%d octets after the certificate", len(rest)))
 	}
-	c := &Certificate{raw: bytes.Clone(der)}
-	if err := c.readBody(frame.body); err != nil {
+	c := &Certificate{raw: der}
+	var spki cryptobyte.String
+	if err := c.readBody(frame.body, &spki); err != nil {
 		return nil, err
 	}
-	d256, d512 := sha256.Sum256(der), sha512.Sum512(der)
-	c.SHA256, c.SHA512 = string(d256[:]), string(d512[:])
+	c.keep(spki)
 	return c, nil
+}
+
+// keep sets what is kept longest, in one string.
+func (c *Certificate) keep(spki []byte) {
+	const digests = sha256.Size + sha512.Size
+	d256, d512 := sha256.Sum256(c.raw), sha512.Sum512(c.raw)
+	var b strings.Builder
+	b.Grow(digests + len(spki))
+	b.Write(d256[:])
+	b.Write(d512[:])
+	b.Write(spki)
+	all := b.String()
+	c.SHA256, c.SHA512, c.SPKI = all[:sha256.Size], all[sha256.Size:digests], all[digests:]
 }
 
 // KeepDER sets DER, for associations with selector Cert and matching type Full.
 func (c *Certificate) KeepDER() { c.DER = string(c.raw) }
 
-// readBody reads the TBSCertificate.
-func (c *Certificate) readBody(s cryptobyte.String) error {
+// readBody reads the TBSCertificate, and finds the key in it.
+func (c *Certificate) readBody(s cryptobyte.String, spki *cryptobyte.String) error {
 	var body, validity, wrapped, extensions cryptobyte.String
 	var extended bool
 	switch {
@@ -69,7 +86,7 @@ func (c *Certificate) readBody(s cryptobyte.String) error {
 		return malformed("dates of the certificate")
 	case !readText(&body, &c.Subject):
 		return malformed("subject of the certificate")
-	case !readKey(&body, &c.SPKI):
+	case !findKey(&body, spki):
 		return malformed("public key of the certificate")
 	case !body.SkipOptionalASN1(asn1.Tag(1).ContextSpecific()), !body.SkipOptionalASN1(asn1.Tag(2).ContextSpecific()),
 		!body.ReadOptionalASN1(&wrapped, &extended, explicit3), !body.Empty():

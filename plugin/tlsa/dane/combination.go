@@ -17,6 +17,9 @@ const (
 	DANEEE              // DANE-EE: the leaf, with nothing else to check
 )
 
+// OfIssuer tells whether records of this usage are about the issuer of the leaf, not the leaf (PKIX-TA, DANE-TA).
+func (u Usage) OfIssuer() bool { return u == PKIXTA || u == DANETA }
+
 // Selector says which part of the certificate is matched (RFC 6698 2.1.2), 0 or 1.
 type Selector uint8
 

@@ -73,12 +73,12 @@ func (p *Pool) Parse(data []byte) (*Content, error) {
 	return c.Content, nil
 }
 
-// certificate is ParseCertificate for what may be there already.
+// certificate is ParseCertificate for octets that nobody else has, of what may be there already.
 func (p *Pool) certificate(der []byte) (*Certificate, error) {
 	if p.met(func(c pooled) bool { return bytes.Equal(c.raw, der) }) {
 		return p.last[0].Certificate, nil
 	}
-	c, err := ParseCertificate(der)
+	c, err := ownCertificate(der)
 	if err != nil {
 		return nil, err
 	}

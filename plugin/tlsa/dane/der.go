@@ -44,15 +44,20 @@ func readText(s *cryptobyte.String, out *string) bool {
 	return ok
 }
 
-// readKey reads a SubjectPublicKeyInfo (RFC 5280 4.1.2.7): an algorithm with whatever parameters, and a key of at least
-// one octet.
+// readKey reads a SubjectPublicKeyInfo (RFC 5280 4.1.2.7) into a string of its own.
 func readKey(s *cryptobyte.String, out *string) bool {
 	var element cryptobyte.String
-	if !s.ReadASN1Element(&element, asn1.SEQUENCE) {
+	ok := findKey(s, &element)
+	*out = string(element)
+	return ok
+}
+
+// findKey reads a SubjectPublicKeyInfo: an algorithm with whatever parameters, and a key of at least one octet.
+func findKey(s, out *cryptobyte.String) bool {
+	if !s.ReadASN1Element(out, asn1.SEQUENCE) {
 		return false
 	}
-	*out = string(element)
-	_, _, ok := cutElement(element)
+	_, _, ok := cutElement(*out)
 	return ok
 }
 

@@ -30,7 +30,7 @@ func (c filling) readDER(data []byte) error {
 	if _, _, ok := readSigned(data); !ok {
 		return ErrNothing
 	}
-	certificate, err := c.pool.certificate(data)
+	certificate, err := c.pool.certificate(bytes.Clone(data))
 	if err == nil {
 		c.Certificates = append(c.Certificates, certificate)
 	}

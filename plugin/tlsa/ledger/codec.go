@@ -186,7 +186,7 @@ func (w *writer) association(a dane.Association, keys []rollover.Key) {
 // derive computes the association data of a key; empty where the key does not say.
 func derive(m *dane.Material, c dane.Combination) string {
 	f := &m.Leaf
-	if c.Usage == dane.PKIXTA || c.Usage == dane.DANETA {
+	if c.Usage.OfIssuer() {
 		f = &m.Issuer
 	}
 	full, d256, d512 := f.DER, f.SHA256, f.SHA512

@@ -186,7 +186,7 @@ func (b *block) holdPlace() string {
 // keyOnly tells whether a renewal with the same key changes no record.
 func keyOnly(combinations []dane.Combination) bool {
 	return !slices.ContainsFunc(combinations, func(c dane.Combination) bool {
-		return c.Selector == dane.Cert || c.Usage == dane.PKIXTA || c.Usage == dane.DANETA
+		return c.Selector == dane.Cert || c.Usage.OfIssuer()
 	})
 }
 

@@ -168,7 +168,7 @@ func (n name) checkIssuer(c dane.Combination, t taken) (found []Finding) {
 	if len(t.leaf.Files) > 0 {
 		file = t.leaf.Files[0]
 	}
-	if c.Usage != dane.PKIXTA && c.Usage != dane.DANETA || t.certificate(t.leaf) == nil {
+	if !c.Usage.OfIssuer() || t.certificate(t.leaf) == nil {
 		return nil
 	}
 	if t.leaf.Material.Issuer == (dane.Fingerprint{}) {
