@@ -67,16 +67,10 @@ func (d *decider) certified(k *key) bool {
 	})
 }
 
-// mayLeave tells whether every key would keep an association, and only Ready ones, in the wanted combinations alone; so would
-// the one of an installed certificate that nobody can read now: it may be renewed with its key, whose record alone matches it.
+// mayLeave tells whether every key would keep an association, and only Ready ones, in the wanted combinations alone.
 func (d *decider) mayLeave(wanted []dane.Combination) bool {
-	ofKeys := func(c dane.Combination) bool { return c.Selector == dane.SPKI }
-	if slices.ContainsFunc(d.t.Combinations, ofKeys) && !slices.ContainsFunc(wanted, ofKeys) && len(d.keys) > 0 {
-		if where := d.outOfSight(); where != "" {
-			d.problem(CombinationWaits, fmt.Sprintf("%s, where a certificate may have been renewed with its key, is missing, or cannot be "+
-				"read or trusted, so the records of keys stay until it can be", where))
-			return false
-		}
+	if d.unseenNeeds(wanted) {
+		return false
 	}
 	for _, k := range d.keys {
 		some := false
@@ -99,6 +93,31 @@ func (d *decider) mayLeave(wanted []dane.Combination) bool {
 	}
 	return true
 }
+
+// unseenNeeds tells whether an installed certificate that nobody can read now may be matched by nothing in the wanted
+// combinations alone: it may have been renewed with its key, or by its issuer, and have only the record of those.
+func (d *decider) unseenNeeds(wanted []dane.Combination) bool {
+	if len(d.keys) == 0 {
+		return false
+	}
+	for _, c := range d.t.Combinations {
+		covers := func(w dane.Combination) bool { // what c matches, w matches too
+			return slices.Contains(d.t.Combinations, w) && w.Usage.OfIssuer() == c.Usage.OfIssuer() && (w.Selector == c.Selector || w.Selector == dane.SPKI)
+		}
+		if !shared(c) || slices.ContainsFunc(wanted, covers) {
+			continue
+		}
+		if where := d.outOfSight(); where != "" {
+			d.problem(CombinationWaits, fmt.Sprintf("%s stays, because %s is missing, or cannot be read or trusted, and a certificate renewed "+
+				"there may have no other record; mend that, or delete it from the Corefile", c, where))
+			return true
+		}
+	}
+	return false
+}
+
+// shared tells whether a renewed certificate may have the association of the one before it in c.
+func shared(c dane.Combination) bool { return c.Usage.OfIssuer() || c.Selector == dane.SPKI }
 
 // computed gives the associations of k in the combinations in force, and raises a problem for what is missing.
 func (d *decider) computed(k *key) []dane.Association {

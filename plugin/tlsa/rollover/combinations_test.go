@@ -1,6 +1,7 @@
 package rollover
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,6 +56,107 @@ func TestCombinationsEnterAndLeaveForAllKeysAtOnce(t *testing.T) {
 			{now: at(10 * hour), do: as("3 1 1"), want: "A active"},
 		},
 	})
+}
+
+func TestTheLastOfItsKindStaysWhileACertificateIsOutOfSight(t *testing.T) {
+	const rsa = "certs/rsa/fullchain.pem"
+	life(t, map[string][]row{
+		"of keys is 1 1 1 too": {
+			{now: at(0), do: all(as("1 1 1"), put(live, "A")), want: "A/111 active~"},
+			{now: at(10 * hour), do: all(as("3 0 1"), hidden(true)), want: "A/111 active, A/301 active~ | combination-waits"},
+			{now: at(20 * hour), want: "A/111 active, A/301 active | combination-waits"},
+		},
+		"of whole certificates the last may leave while something is out of sight": {
+			{now: at(0), do: all(as("3 0 1"), put(live, "A")), want: "A/301 active~"},
+			{now: at(10 * hour), do: all(as("3 1 1"), hidden(true)), want: "A active~, A/301 active"},
+			{now: at(20 * hour), want: "A active"},
+		},
+		"an owner without certificates has nothing out of sight": {
+			{now: at(0), do: all(as("3 0 1"), pins(association("V", "3 0 1")), zone(association("W", "3 1 1"))), want: "V/301 active~, W active~ | zone-record"},
+			{now: at(10 * hour), do: all(zone(), hidden(true)), want: "V/301 active, W retired"},
+			{now: at(58 * hour), want: "V/301 active"},
+		},
+		"a file that is gone alone is not out of sight": installed(
+			row{now: at(20 * hour), do: all(as("3 0 1"), gone(live, 3)), want: "A active, A/301 active~ | no-successor"},
+			row{now: at(30 * hour), want: "A/301 active | no-successor"},
+		),
+		"one of a frozen key is, though nobody knows any more that its root had vanished": installed(
+			row{now: at(20 * hour), do: all(as("3 0 1"), vanishesWithItsRoot(live, 3)), want: "A active, A/301 active~ | combination-waits, removals-frozen"},
+			row{now: at(30 * hour), do: gone(live, 3), want: "A active, A/301 active | combination-waits, removals-frozen"},
+		),
+		"a file that the Corefile has taken from the owner is not out of sight": {
+			{now: at(0), do: all(put(live, "A"), put(rsa, "R")), want: "A active~, R active~"},
+			{now: at(10 * hour), do: all(as("3 0 1"), doubtful(rsa), func(w *world) { w.files[live].Unmapped, w.files[live].Doubt = true, true; w.files[rsa].Unmapped = true }),
+				want: "A active, A/301 active~, R active, R/301 active~ | source-missing"},
+		},
+		"the last of keys stays until the operator withdraws the lineage that is out of sight": {
+			{now: at(0), do: all(put(live, "A"), put(rsa, "A")), want: "A active~"},
+			{now: at(10 * hour), do: all(as("3 0 1"), doubtful(rsa)), want: "A active, A/301 active~ | combination-waits"},
+			{now: at(20 * hour), do: func(w *world) {
+				w.timeline, _ = w.timeline.WithdrawLineage(w.observe(), "certs/rsa")
+			}, want: "A/301 active"},
+		},
+		"a place that is new is in sight": {
+			{now: at(0), do: all(as("3 0 1, 3 1 1"), put(live, "A")), want: "A active~, A/301 active~"},
+			{now: at(10 * hour), do: all(as("3 0 1"), put("certs/copy/fullchain.pem", "A")), want: "A/301 active"},
+		},
+		"a staged key retires while another place is new": {
+			{now: at(0), do: all(put(live, "A"), put("next/mail/key.pem", "B")), want: "A active~, B published"},
+			{now: at(10 * hour), do: all(gone("next/mail/key.pem", 3), put("certs/copy/fullchain.pem", "A")), want: "A active, B retired"},
+		},
+	})
+}
+
+// What is renewed where nobody can read it may have only the record that it shares with the certificate before it.
+func TestARenewalOutOfSightKeepsTheRecordItShares(t *testing.T) {
+	more := put("certs/rsa/fullchain.pem", "R")
+	for claim, tc := range map[string]struct {
+		before, after, first, renewed string
+		more                          func(*world)
+		want                          string
+	}{
+		"with its key, to another issuer":                    {"3 1 1", "2 1 1", "A<X", "A'<Y", nil, "A active, X/211 active"},
+		"with another key, to keys":                          {"2 1 1", "3 1 1", "A<X", "B<X", nil, "A active, X/211 active"},
+		"with another key, to keys from whole issuers":       {"2 0 1", "3 1 1", "A<X", "B<X", nil, "A active, X/201 active"},
+		"with another key, to certificates":                  {"2 0 1", "3 0 1", "A<X", "B<X", nil, "A/301 active, X/201 active"},
+		"with another key, to certificates from an issuer":   {"2 1 1", "3 0 1", "A<X", "B<X", nil, "A/301 active, X/211 active"},
+		"with another key, to whole issuers":                 {"2 1 1", "2 0 1", "A<X", "B<X", nil, "X/201 active, X/211 active"},
+		"with another key, to the key of its issuer":         {"2 0 1", "2 1 1", "A<X", "B<X", nil, "X/211 active"},
+		"with another key, to issuers that are not known":    {"2 0 1", "2 0 0, 3 1 1", "A<X", "B<X", nil, "A active, X/201 active"},
+		"with another key, to issuers that one key has none": {"2 1 1", "2 1 2, 3 1 1", "A<X", "B<X", more, "A active, R active, X/211 active"},
+		"with its key, to certificates":                      {"3 1 1", "3 0 1", "A", "A'", nil, "A active, A/301 active"},
+		"with its key, to another usage":                     {"3 1 1", "1 1 1", "A", "A'", nil, "A/111 active"},
+	} {
+		t.Run(claim, func(t *testing.T) {
+			w := newWorld(t)
+			as(tc.before)(w)
+			w.put(live, tc.first)
+			w.step(at(0))
+			w.step(at(10 * hour))
+			if s := w.timeline.Safe(leaf(tc.renewed).Association, w.p, at(10*hour)); !s.Safe {
+				t.Fatalf("not safe: %+v", s)
+			}
+			hidden(true)(w)
+			doubtful(live)(w)
+			w.step(at(10 * hour))
+			if tc.more != nil {
+				tc.more(w)
+			}
+			as(tc.after)(w)
+			w.step(at(11 * hour))
+			w.step(at(20 * hour))
+			if got, _, _ := strings.Cut(w.String(), " |"); got != tc.want {
+				t.Errorf("%s, want %s", got, tc.want)
+			}
+			matches := func(a dane.Association) bool {
+				b, err := leaf(tc.renewed).Association(a.Combination)
+				return err == nil && a == b
+			}
+			if !slices.ContainsFunc(w.last.RRset, matches) {
+				t.Errorf("%s matches nothing of %s", tc.renewed, w)
+			}
+		})
+	}
 }
 
 func TestACombinationWaitsUntilEveryKeyHasIt(t *testing.T) {

@@ -211,3 +211,55 @@ func TestReturnThatIsNotRecordedIsRemembered(t *testing.T) {
 		t.Errorf("before grace is over: %s, want %s", got, want)
 	}
 }
+
+func TestWhatIsInstalledAgainstSafeAfterALossIsNotSafeForThat(t *testing.T) {
+	for claim, lose := range map[string]func(*world){
+		"an older ledger": func(w *world) { w.timeline = w.timeline.Doubted(w.now) },
+		"a lost ledger":   loseLedger,
+	} {
+		t.Run(claim, func(t *testing.T) {
+			w := newWorld(t)
+			w.put(live, "A")
+			w.step(at(0))
+			w.step(at(10 * hour))
+			lose(w)
+			w.step(at(10 * hour))
+			w.put(live, "A'")
+			w.step(at(11 * hour))
+			for now, want := range map[Stamp]Safety{at(11 * hour): {Left: hour}, at(12 * hour): {Safe: true}} {
+				timeline := Decide(w.timeline, w.observe(), w.p, now).Timeline
+				if got := timeline.Safe(leaf("A'").Association, w.p, now); got.Safe != want.Safe || got.Left != want.Left {
+					t.Errorf("after %v: %+v, want %+v", now.Service, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestStagedRenewalWaitsAfterALostLedger(t *testing.T) {
+	w := newWorld(t)
+	w.put(live, "A")
+	w.step(at(0))
+	w.step(at(10 * hour))
+	loseLedger(w)
+	w.put("next/mail/cert.pem", "A'")
+	w.step(at(10 * hour))
+	if got := w.timeline.Safe(leaf("A'").Association, w.p, at(11*hour)); got.Safe || got.Left != hour {
+		t.Errorf("staged: %+v, want an hour to wait", got)
+	}
+	if got := w.timeline.Safe(leaf("A").Association, w.p, at(11*hour)); !got.Safe {
+		t.Errorf("in use: %+v, want safe", got)
+	}
+}
+
+func TestSafetyOfARenewalIsThatOfTheFirstRecordToBeReady(t *testing.T) {
+	w := newWorld(t)
+	as("3 1 2")(w)
+	w.put(live, "A")
+	w.step(at(10 * hour))
+	as("3 1 1, 3 1 2")(w)
+	w.step(at(11 * hour))
+	if got := w.timeline.Safe(leaf("A'").Association, w.p, at(11*hour)); got.Safe || got.Left != hour {
+		t.Errorf("%+v, want an hour to wait", got)
+	}
+}

@@ -101,19 +101,21 @@ func (d *decider) mayBeInstalled(k *key) bool {
 // outOfSight says where a certificate may be installed that nobody can read now, in a file or in one that vanished together with
 // its root; empty if everything can be read.
 func (d *decider) outOfSight() string {
-	where := ""
-	if d.o.Hidden {
-		where = "a directory of installed certificates"
-	}
 	for _, k := range d.keys {
 		for _, p := range k.Places {
+			if _, told := d.o.Files[p.File]; !told { // it has just been found there
+				continue
+			}
 			f := d.o.state(p)
 			if !p.Staged && !p.Withdrawn && k.RetiredAt.IsZero() && (f.unread() || f.Gone > 0 && (f.Lost || k.Frozen)) {
-				where = fmt.Sprintf("%q", p.File)
+				return fmt.Sprintf("%q", p.File)
 			}
 		}
 	}
-	return where
+	if d.o.Hidden {
+		return "a directory of installed certificates"
+	}
+	return ""
 }
 
 // otherActive tells whether another Active key of the owner has the algorithm of k.

@@ -64,11 +64,17 @@ func (t *Timeline) Safe(associate func(dane.Combination) (dane.Association, erro
 	return verdict
 }
 
-// installed tells whether the very certificate is in use, and nothing is wrong with that.
+// installed tells whether the very certificate is in use, nothing is wrong with that, and it was in use before its records were
+// first served: one that came later had to wait for them to be Ready.
 func (d *decider) installed(associate func(dane.Combination) (dane.Association, error)) bool {
 	whole := []dane.Combination{{Usage: dane.DANEEE, Selector: dane.Cert, MatchingType: dane.SHA256}}
 	a, err := associate(whole[0])
-	return err == nil && slices.ContainsFunc(d.keys, func(k *key) bool { return k.was && !k.Ungated && k.has(a, whole) })
+	return err == nil && slices.ContainsFunc(d.keys, func(k *key) bool {
+		cameLater := func(t Times) bool {
+			return k.has(t.Association, d.t.Combinations) && !t.PublishedAt.IsZero() && t.PublishedAt.Service < k.ActiveAt.Service
+		}
+		return k.was && !k.Ungated && k.has(a, whole) && !slices.ContainsFunc(d.t.Associations, cameLater)
+	})
 }
 
 // known judges published associations by the first of them to be Ready: then every cache has one of them.

@@ -173,7 +173,9 @@ func (w *world) observe() Observation {
 	o.Files = map[string]FileState{}
 	for _, path := range slices.Sorted(maps.Keys(w.files)) {
 		f := w.files[path]
-		o.Files[path] = f.FileState
+		if w.knows(path) {
+			o.Files[path] = f.FileState
+		}
 		if f.Doubt && !f.kept || f.Gone > 0 || f.Unmapped {
 			continue
 		}
@@ -188,6 +190,13 @@ func (w *world) observe() Observation {
 		}
 	}
 	return o
+}
+
+// knows tells whether the timeline has a key there: only of these files anything is asked.
+func (w *world) knows(path string) bool {
+	return slices.ContainsFunc(w.timeline.Keys, func(k Key) bool {
+		return slices.ContainsFunc(k.Places, func(p Place) bool { return p.File == path })
+	})
 }
 
 // decide calls Decide and checks what must hold of any decision.
