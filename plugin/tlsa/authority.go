@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +61,7 @@ func (b backend) Look(owner string) publish.ZoneView {
 		return publish.ZoneView{Known: z != nil}
 	}
 	v := publish.ZoneView{Known: true}
-	if kind, _ := response.Typify(m, time.Now()); kind == response.Delegation {
+	if isReferral(m) {
 		v.Cut = m.Ns[0].Header().Name
 	}
 	for _, rr := range m.Answer {
@@ -76,21 +77,44 @@ func (b backend) Look(owner string) publish.ZoneView {
 	if z != nil && dns.IsSubDomain(v.Cut, z.zone) && v.Cut != "" {
 		return publish.ZoneView{Known: true} // what delegates the zone to us, or lies above that
 	}
-	name := owner
-	if m.Rcode == dns.RcodeNameError && len(m.Answer) == 0 { // nothing of any type is there
-		_, name, _ = strings.Cut(owner, ".")
-	} else if v.Cut == "" && b.has(owner, dns.TypeDNAME) != nil {
+	nothing := m.Rcode == dns.RcodeNameError && len(m.Answer) == 0 // of any type
+	if !nothing && v.Cut == "" && b.has(owner, dns.TypeDNAME) != nil {
 		v.Cut = owner
 	}
+	return v
+}
+
+// Remark implements publish.Zones.
+func (b backend) Remark(owner string) publish.Remarks {
+	var r publish.Remarks
+	if z := b.h.apexes.of(owner); z != nil && !z.leads(owner, b.h.apexes.Next) {
+		return r
+	}
 	host := hostOf(owner)
-	m = b.ask(host, dns.TypeCNAME, false)
+	m := b.ask(host, dns.TypeCNAME, false)
+	if m != nil && (isReferral(m) || isBelowDNAME(m, host)) { // to us, or to who else has the zone
+		return r
+	}
 	if alias, ok := recordIn(m, host, dns.TypeCNAME).(*dns.CNAME); ok {
-		v.Alias = strings.ToLower(alias.Target)
+		r.Alias = strings.ToLower(alias.Target)
 	}
 	if m == nil || m.Rcode != dns.RcodeNameError || len(m.Answer) > 0 { // below a name that does not exist nothing does (RFC 8020)
-		v.Hidden = b.hidden(name)
+		r.Hidden = b.hidden(owner)
 	}
-	return v
+	return r
+}
+
+// isBelowDNAME tells whether a DNAME above name leads elsewhere.
+func isBelowDNAME(m *dns.Msg, name string) bool {
+	return slices.ContainsFunc(m.Answer, func(rr dns.RR) bool {
+		above := rr.Header().Name
+		return rr.Header().Rrtype == dns.TypeDNAME && dns.IsSubDomain(above, name) && !strings.EqualFold(above, name)
+	})
+}
+
+func isReferral(m *dns.Msg) bool {
+	kind, _ := response.Typify(m, time.Now())
+	return kind == response.Delegation
 }
 
 // has gives the record of the type at name, nil if there is none.
@@ -118,8 +142,7 @@ func hostOf(owner string) string {
 	return owner
 }
 
-// hidden finds records that our names hide: those of other types at an owner, or the first underscore name above it, and at the
-// underscore ancestors of that. What a wildcard shows there is meant to be hidden.
+// hidden finds records that our names hide: those of other types at an owner and at its underscore ancestors. What a wildcard shows there is meant to be hidden.
 func (b backend) hidden(name string) string {
 	for strings.HasPrefix(name, "_") {
 		_, parent, _ := strings.Cut(name, ".")
@@ -157,8 +180,14 @@ func (b backend) ask(name string, qtype uint16, do bool) *dns.Msg {
 // local is the other end of our own questions.
 type local struct{ dns.ResponseWriter }
 
+// The addresses of local, which nobody changes.
+var (
+	localAddr  = &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 53}
+	remoteAddr = &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}
+)
+
 // LocalAddr implements dns.ResponseWriter.
-func (local) LocalAddr() net.Addr { return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 53} }
+func (local) LocalAddr() net.Addr { return localAddr }
 
 // RemoteAddr implements dns.ResponseWriter.
-func (local) RemoteAddr() net.Addr { return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+func (local) RemoteAddr() net.Addr { return remoteAddr }

@@ -183,7 +183,7 @@ func TestOnlyRecordsThatStandThereAreCalledHidden(t *testing.T) {
 		"_443._tcp.a.wild.example.org.":  "",
 		"_443._tcp.b.alias.example.org.": "",
 	} {
-		if got := (backend{h}).Look(owner); !got.Known || got.Hidden != want {
+		if got := (backend{h}).Remark(owner); got.Hidden != want {
 			t.Errorf("%s: %+v, want %q", owner, got, want)
 		}
 	}
@@ -281,5 +281,18 @@ func BenchmarkHandler(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func TestAliasOfADNAMEAboveIsNoneOfTheHost(t *testing.T) {
+	dname, err := dns.NewRR("sub.example.org. 300 IN DNAME elsewhere.test.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &dns.Msg{Answer: []dns.RR{dname}}
+	for name, want := range map[string]bool{"mail.SUB.example.org.": true, "sub.example.org.": false, "mail.example.org.": false} {
+		if got := isBelowDNAME(m, name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }

@@ -254,7 +254,7 @@ func (p *Publisher) survey() {
 	again := map[*pattern]bool{}
 	for _, pts := range p.atlas.patterns {
 		for _, pt := range pts {
-			p.problems.set(pt.Name, p.atlas.missed(pt.From, func(from string) bool { return pt.found[from] > 0 }))
+			p.problems.set(patternSource+pt.Name, p.atlas.missed(pt.From, func(from string) bool { return pt.found[from] > 0 }))
 			if pt.stale {
 				again[pt], pt.stale, pt.told = true, false, false
 				pt.figures.Ready, pt.figures.Removal, pt.figures.NotAfter = time.Time{}, time.Time{}, time.Time{}

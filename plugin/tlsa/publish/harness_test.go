@@ -283,11 +283,14 @@ func bareLeaf(key string) certdir.Leaf {
 type zoneData struct {
 	mu     sync.Mutex // guards the rest
 	view   ZoneView
+	rest   Remarks
 	serial uint32
 	lag    time.Duration
 	signed bool
 	mute   bool // it answers for no owner
 	asked  map[string]int
+	// remarked are the owners of which Remark was asked.
+	remarked []string
 }
 
 func (z *zoneData) change(view ZoneView, serial uint32) {
@@ -312,6 +315,13 @@ func (z *zoneData) Look(owner string) ZoneView {
 		return ZoneView{}
 	}
 	return z.view
+}
+
+func (z *zoneData) Remark(owner string) Remarks {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.remarked = append(z.remarked, owner)
+	return z.rest
 }
 
 func (z *zoneData) SOA(string) (SOA, bool) {

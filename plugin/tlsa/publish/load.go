@@ -36,6 +36,7 @@ func (p *Publisher) load() error {
 	p.ask(p.owners[:named])
 	p.ask(p.owners[asked:])
 	p.askAgain(p.owners)
+	p.unremarked = slices.Clone(p.owners)
 	return nil
 }
 

@@ -63,7 +63,57 @@ func (p *Publisher) soa(zone string) zoneSOA {
 // lookAtAll asks about owners: each question is one to the plugins behind.
 func (p *Publisher) lookAtAll(owners []*owner) {
 	p.ask(owners)
+	p.asked(owners)
+}
+
+// asked is done once ask has come back.
+func (p *Publisher) asked(owners []*owner) {
 	p.askAgain(owners)
+	if len(p.unremarked)+len(owners) > len(p.owners) {
+		owners, p.unremarked = p.owners, nil
+	}
+	p.unremarked = append(p.unremarked, owners...)
+}
+
+// remark asks the rest about some owners: it may take as long as to find out what to answer them with, so that comes first. It
+// gives those to decide again.
+func (p *Publisher) remark() map[*owner]struct{} {
+	const some = 1000
+	type remarked struct {
+		*owner
+		Remarks
+	}
+	var found []remarked
+	n := min(some, len(p.unremarked))
+	for _, o := range p.unremarked[:n] {
+		if o.flags&inZone != 0 && !o.wild() && o.view().Cut == "" && !p.isGone(o) {
+			found = append(found, remarked{owner: o})
+		}
+	}
+	if p.unremarked = p.unremarked[n:]; len(p.unremarked) == 0 {
+		p.unremarked = nil
+	}
+	together(found, func(r *remarked) { r.Remarks = p.zones.Remark(r.name()) })
+	touched := map[*owner]struct{}{}
+	for _, r := range found {
+		if r.odd().remarks != r.Remarks {
+			r.alter(func(d *odd) { d.remarks = r.Remarks })
+			touched[r.owner] = struct{}{}
+		}
+	}
+	return touched
+}
+
+// remarking tells whether there is something left for remark.
+func (p *Publisher) remarking() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.unremarked) > 0
+}
+
+// isGone tells whether a dynamic owner has left.
+func (p *Publisher) isGone(o *owner) bool {
+	return o.pattern != nil && (int(o.at) >= len(p.owners) || p.owners[o.at] != o)
 }
 
 func (p *Publisher) ask(owners []*owner) {
@@ -130,7 +180,7 @@ const never = 10 * 365 * 24 * time.Hour
 
 // zoneProblems says what the zone's data means for the owner.
 func (p *Publisher) zoneProblems(o *owner) []rollover.Problem {
-	v, zone := o.view(), o.zone
+	v, r, zone := o.view(), o.odd().remarks, o.zone
 	service := o.prefix
 	var ps []rollover.Problem
 	add := func(r rollover.Reason, format string, args ...any) {
@@ -148,12 +198,12 @@ func (p *Publisher) zoneProblems(o *owner) []rollover.Problem {
 		add(ZoneMissing, "the plugins after tlsa have no SOA for %s, so denials fail; add *file*, *auto* or *secondary* for the zone, "+
 			"or wait until it has loaded", zone)
 	}
-	if v.Alias != "" && v.Cut == "" && service != "" && p.atlas.find(service+v.Alias) == nil {
+	if r.Alias != "" && v.Cut == "" && service != "" && p.atlas.find(service+r.Alias) == nil {
 		add(HostAlias, "%s is an alias of %s, where clients look for TLSA records first (RFC 7671 7): add a name line for %s%s, "+
-			"or let that zone's server publish them", o.host, v.Alias, service, v.Alias)
+			"or let that zone's server publish them", o.host, r.Alias, service, r.Alias)
 	}
-	if v.Hidden != "" && v.Cut == "" && !o.odd().signed {
-		add(ZoneHidden, "the zone's %s is hidden by the TLSA owner; delete it from the zone, or delete the owner's `name` line", v.Hidden)
+	if r.Hidden != "" && v.Cut == "" && !o.odd().signed {
+		add(ZoneHidden, "the zone's %s is hidden by the TLSA owner; delete it from the zone, or delete the owner's `name` line", r.Hidden)
 	}
 	return ps
 }

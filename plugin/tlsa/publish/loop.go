@@ -2,6 +2,8 @@ package publish
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
@@ -28,7 +30,13 @@ func (p *Publisher) run(ctx context.Context, changes <-chan certdir.Changes) {
 	defer look.Stop()
 	due := time.NewTimer(p.wait())
 	defer due.Stop()
+	always := make(chan struct{})
+	close(always)
 	for {
+		var left <-chan struct{}
+		if p.remarking() {
+			left = always
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -41,6 +49,8 @@ func (p *Publisher) run(ctx context.Context, changes <-chan certdir.Changes) {
 			p.locked(p.revise)
 		case <-look.C:
 			p.locked(func() { p.step(p.lookAgain()) })
+		case <-left:
+			p.locked(func() { p.step(p.remark()) })
 		case <-beat.C:
 			p.locked(func() { p.recorded(p.store.Heartbeat()) })
 		case <-backup.C:
@@ -126,16 +136,12 @@ func (p *Publisher) upkeep(err error) {
 
 // learn takes in what the watcher found and gives the owners to decide again. mu is held.
 func (p *Publisher) learn(c certdir.Changes) map[*owner]struct{} {
-	touched := map[*owner]struct{}{}
-	knew := p.atlas.known()
+	touched := make(map[*owner]struct{}, len(c.Lineages))
+	knew, complete, hidden := p.atlas.known(), p.atlas.complete(), p.atlas.hidden()
 	for _, r := range c.Roots {
 		p.learnRoot(r, touched)
 	}
-	for _, l := range c.Lineages {
-		p.atlas.learn(l, touched)
-	}
-	p.lookAtAll(p.sprouted)
-	p.sprouted = nil
+	p.learnLineages(c.Lineages, touched)
 	p.atlas.breaker(c.Roots)
 	for _, l := range c.Lineages {
 		p.warnOfKeys(l)
@@ -148,6 +154,9 @@ func (p *Publisher) learn(c certdir.Changes) map[*owner]struct{} {
 	if len(c.Roots) > 0 {
 		p.atlas.nextRound(touched)
 	}
+	if !complete && p.atlas.complete() || hidden && !p.atlas.hidden() {
+		p.sight(touched)
+	}
 	p.depart(touched, c.Sweep != nil)
 	p.judge()
 	if c.Sweep != nil {
@@ -159,6 +168,37 @@ func (p *Publisher) learn(c certdir.Changes) map[*owner]struct{} {
 		return p.all()
 	}
 	return touched
+}
+
+// learnLineages takes in lineages and asks the zone about the owners that they bring into being, one portion while the next is
+// made.
+func (p *Publisher) learnLineages(lineages []*certdir.Lineage, touched map[*owner]struct{}) {
+	var asking sync.WaitGroup
+	from := 0
+	for _, l := range lineages {
+		p.atlas.learn(l, touched)
+		if made := p.sprouted[from:]; len(made) >= p.portion {
+			from = len(p.sprouted)
+			asking.Wait()
+			asking.Go(func() { p.ask(made) })
+		}
+	}
+	asking.Wait()
+	p.ask(p.sprouted[from:])
+	p.asked(p.sprouted)
+	p.sprouted = nil
+}
+
+// sight touches the owners that wait for what can be read only now: their own files may not have changed.
+func (p *Publisher) sight(touched map[*owner]struct{}) {
+	waits := func(o OpenProblem) bool {
+		return o.Reason == rollover.CombinationWaits || o.Reason == rollover.SourceMissing
+	}
+	for source, open := range p.problems.bySource {
+		if o := p.atlas.find(source); o != nil && slices.ContainsFunc(open, waits) {
+			touched[o] = struct{}{}
+		}
+	}
 }
 
 // tellOf keeps the problems of a lineage, none where it is gone.

@@ -83,8 +83,9 @@ type odd struct {
 
 	untold []rollover.Transition // not logged before the start is sure
 
-	view   ZoneView // what the zone has; Known is in flags
-	signed bool     // the zone comes with signatures of its own
+	view    ZoneView // what the zone has; Known is in flags
+	remarks Remarks
+	signed  bool // the zone comes with signatures of its own
 
 	missed int            // complete sweeps since a lineage last named it, if it is of a pattern
 	since  rollover.Stamp // when those were enough, and its grace began; zero: not yet
@@ -92,11 +93,11 @@ type odd struct {
 
 // none tells whether d says nothing.
 func (d *odd) none() bool {
-	return !d.adopted && d.unrecorded == nil && d.shown == nil && d.untold == nil && !d.signed && d.missed == 0 && d.since.IsZero() && d.view.none()
+	return !d.adopted && d.unrecorded == nil && d.shown == nil && d.untold == nil && !d.signed && d.missed == 0 && d.since.IsZero() && d.view.none() && d.remarks == (Remarks{})
 }
 
 func (v *ZoneView) none() bool {
-	return v.Cut == "" && v.Alias == "" && v.Hidden == "" && v.TLSA == nil
+	return v.Cut == "" && v.TLSA == nil
 }
 
 // odd gives what is odd about o, to be read.
@@ -229,4 +230,4 @@ func wholeCertificate(c dane.Combination) bool {
 	return c.Selector == dane.Cert && c.MatchingType == dane.Full
 }
 
-func issuer(c dane.Combination) bool { return c.Usage == dane.PKIXTA || c.Usage == dane.DANETA }
+func issuer(c dane.Combination) bool { return c.Usage.OfIssuer() }

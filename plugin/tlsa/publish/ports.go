@@ -15,8 +15,10 @@ import (
 
 // Zones is the DNS data behind this plugin: what the next plugin of the server block has.
 type Zones interface {
-	// Look tells what the next plugin has at owner, a name of a zone that has an SOA.
+	// Look tells what the next plugin has at owner, a name of a zone that has an SOA, as far as the answer there depends on it.
 	Look(owner string) ZoneView
+	// Remark tells the rest of an owner that Look has found no cut for.
+	Remark(owner string) Remarks
 	// SOA gives what is needed of the zone's SOA; false if the next plugin has none.
 	SOA(zone string) (SOA, bool)
 }
@@ -36,12 +38,16 @@ type ZoneView struct {
 	Known bool
 	// Cut is the zone cut or DNAME at or above the owner; empty without one.
 	Cut string
+	// TLSA are the zone's own associations at the owner.
+	TLSA []dane.Association
+}
+
+// Remarks are what only problems tell of.
+type Remarks struct {
 	// Alias is what the host is an alias of; empty if it is none.
 	Alias string
 	// Hidden names records that our answers hide, "CNAME at _25._tcp.mail.example.org."; empty if there is none.
 	Hidden string
-	// TLSA are the zone's own associations at the owner.
-	TLSA []dane.Association
 }
 
 // store is what a publisher needs of a ledger.Store.

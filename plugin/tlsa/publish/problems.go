@@ -115,9 +115,12 @@ func (p *problems) tidy() {
 // rootSource begins the source of a root's problems, whose path may be that of a lineage too.
 const rootSource = "root "
 
+// patternSource begins the source of a pattern's problems, which may have the name of an owner of a wildcard SAN.
+const patternSource = "pattern "
+
 func named(source string) string {
 	if source == "" {
 		return "ledger"
 	}
-	return strings.TrimPrefix(source, rootSource)
+	return strings.TrimPrefix(strings.TrimPrefix(source, rootSource), patternSource)
 }

@@ -29,31 +29,32 @@ type Publisher struct {
 	known atomic.Bool      // nothing that may be owed is unknown
 
 	// mu is held for one step: a change of files, a due moment, a check of the zone.
-	mu        sync.Mutex
-	paused    bool // another instance is taking over
-	stale     bool // something was missed while paused
-	blind     bool // the first sweep is not over: what the ledger has is answered, and nothing is decided
-	serving   bool // queries are being answered
-	writer    *zone.Writer
-	store     store
-	watcher   watcher
-	owners    []*owner            // those of the Corefile, then dynamic ones
-	unnamed   map[*owner]struct{} // dynamic owners that no lineage names
-	unknown   int                 // owners whose answer is Unknown
-	atlas     *atlas
-	queue     queue
-	problems  *problems
-	warned    map[string]bool // roots with private keys that this process can read
-	soas      map[string]zoneSOA
-	lags      map[string]time.Duration      // REFRESH + RETRY as last seen
-	failed    map[*owner]struct{}           // what could not be recorded
-	withdrawn map[string]*rollover.Timeline // what the ledger has and the Corefile no longer
-	backoff   time.Duration                 // how long to wait before that is tried again, 0 when commits work
-	retry     time.Time                     // when it is
-	sprouted  []*owner                      // those that a certificate has just brought into being
-	figures   Figures
-	changed   func()         // see OnChange
-	checked   rollover.Stamp // both clocks at the last check
+	mu         sync.Mutex
+	paused     bool // another instance is taking over
+	stale      bool // something was missed while paused
+	blind      bool // the first sweep is not over: what the ledger has is answered, and nothing is decided
+	serving    bool // queries are being answered
+	writer     *zone.Writer
+	store      store
+	watcher    watcher
+	owners     []*owner            // those of the Corefile, then dynamic ones
+	unnamed    map[*owner]struct{} // dynamic owners that no lineage names
+	unknown    int                 // owners whose answer is Unknown
+	atlas      *atlas
+	queue      queue
+	problems   *problems
+	warned     map[string]bool // roots with private keys that this process can read
+	soas       map[string]zoneSOA
+	lags       map[string]time.Duration      // REFRESH + RETRY as last seen
+	failed     map[*owner]struct{}           // what could not be recorded
+	withdrawn  map[string]*rollover.Timeline // what the ledger has and the Corefile no longer
+	backoff    time.Duration                 // how long to wait before that is tried again, 0 when commits work
+	retry      time.Time                     // when it is
+	sprouted   []*owner                      // those that a certificate has just brought into being
+	unremarked []*owner                      // those that remark is to ask about
+	figures    Figures
+	changed    func()         // see OnChange
+	checked    rollover.Stamp // both clocks at the last check
 
 	open  func(path string) (store, error)
 	watch func(certdir.Config) watcher
@@ -120,7 +121,7 @@ func (p *Publisher) reset() {
 	p.atlas = newAtlas(p.owners, newPatterns(p.cfg))
 	p.atlas.create = p.sprout
 	p.atlas.foreign = func(name string) bool { return longest(p.cfg.Zones, name+".") == "" }
-	p.soas, p.failed = map[string]zoneSOA{}, map[*owner]struct{}{}
+	p.soas, p.failed, p.unremarked = map[string]zoneSOA{}, map[*owner]struct{}{}, nil
 	p.figures = Figures{States: map[rollover.State]int{}}
 }
 
@@ -224,21 +225,6 @@ func (p *Publisher) Start() {
 		})
 	})
 	p.done.Go(func() { p.run(ctx, changes) })
-}
-
-func (p *Publisher) total() int {
-	total := 0
-	for _, o := range p.owners {
-		total += len(o.shown())
-	}
-	return total
-}
-
-func (p *Publisher) keeping() string {
-	if p.cfg.Ledger == "" {
-		return "the timeline is kept in memory only"
-	}
-	return "the timeline is kept in " + p.cfg.Ledger
 }
 
 // Stop ends the watcher and the loop, and closes the ledger.

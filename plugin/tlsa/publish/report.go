@@ -139,3 +139,18 @@ func (p *Publisher) report() {
 	}
 	p.meter.Update(p.figures)
 }
+
+func (p *Publisher) total() int {
+	total := 0
+	for _, o := range p.owners {
+		total += len(o.shown())
+	}
+	return total
+}
+
+func (p *Publisher) keeping() string {
+	if p.cfg.Ledger == "" {
+		return "the timeline is kept in memory only"
+	}
+	return "the timeline is kept in " + p.cfg.Ledger
+}

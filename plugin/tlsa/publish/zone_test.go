@@ -1,6 +1,8 @@
 package publish
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +114,101 @@ func TestRestartAsksTheZoneOnceAboutEachOwner(t *testing.T) {
 			}
 			s.kill()
 		}
+	})
+}
+
+func TestFirstStartAsksTheZoneOnceAboutEachOwner(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.put("/certs", "all", leaf("w", "1", "*.example.org"))
+		for i := range 20 {
+			s.hosts(fmt.Sprint("h", i))
+		}
+		s.zone.asked = map[string]int{}
+		cfg := stars(star443)
+		cfg.Owners = []Owner{owner25(), {Name: "_25._tcp.other.example.org.", Host: "other.example.org.", Policy: policy()}}
+		s.start(cfg)
+		for _, o := range s.p.owners {
+			want := 1
+			if o.wild() {
+				want = 0
+			}
+			if times := s.zone.asked[o.name()]; times != want || o.flags&inZone == 0 {
+				t.Errorf("%s: asked %d times, want %d; flags %b", o.name(), times, want, o.flags)
+			}
+			if n := count(s.zone.remarked, o.name()); n != want {
+				t.Errorf("%s: the rest was asked %d times, want %d", o.name(), n, want)
+			}
+		}
+	})
+}
+
+func count(all []string, wanted string) (n int) {
+	for _, s := range all {
+		if s == wanted {
+			n++
+		}
+	}
+	return n
+}
+
+func TestRemarksOnTheZoneComeAfterTheFirstAnswers(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.zone.rest = Remarks{Alias: "x.example.org.", Hidden: "TXT at " + mail}
+		s.put("/certs", "mail", mailLeaf("k"))
+		p, err := s.prepare(config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Abort(); len(s.zone.remarked) > 0 {
+			t.Errorf("before the first answers it was asked about %v", s.zone.remarked)
+		}
+		problems := func(alias, hidden int) {
+			t.Helper()
+			if f := s.log.figures(); f.Problems[HostAlias] != alias || f.Problems[ZoneHidden] != hidden {
+				t.Errorf("problems %v, want %d and %d", f.Problems, alias, hidden)
+			}
+		}
+		s.start(config())
+		problems(1, 1)
+		s.after(10 * time.Minute)
+		if len(s.zone.remarked) != 1 {
+			t.Errorf("while nothing changed it was asked about %v", s.zone.remarked)
+		}
+		s.zone.mu.Lock()
+		s.zone.rest, s.zone.serial = Remarks{}, 2
+		s.zone.mu.Unlock()
+		s.after(2 * lookout)
+		problems(0, 0)
+		s.zone.change(ZoneView{Known: true, Cut: "mail.example.org."}, 3)
+		s.after(2 * lookout)
+		if len(s.zone.remarked) != 2 {
+			t.Errorf("below a cut it was asked about too: %v", s.zone.remarked)
+		}
+	})
+}
+
+// The zone may change faster than all owners can be asked about.
+func TestRemarksAreAskedForOnceForAllChangesMeanwhile(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.hosts("a", "b", "c")
+		s.start(stars(star443))
+		s.p.locked(func() {
+			for range 5 {
+				s.p.lookAtAll(s.p.owners)
+				if left, all := len(s.p.unremarked), len(s.p.owners); left != all {
+					t.Errorf("%d are left to ask about, want %d", left, all)
+				}
+			}
+			gone := s.p.owners[0]
+			s.p.remove(gone)
+			s.zone.remarked = nil
+			for len(s.p.unremarked) > 0 {
+				s.p.remark()
+			}
+			if slices.Contains(s.zone.remarked, gone.name()) || len(s.zone.remarked) != len(s.p.owners) {
+				t.Errorf("asked about %v, want those of %d that are left", s.zone.remarked, len(s.p.owners))
+			}
+		})
 	})
 }
 
