@@ -2,6 +2,7 @@ package tlsa
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
@@ -42,7 +43,7 @@ func TestDenialsCannotBeAbused(t *testing.T) {
 			arrange(s)
 			s.start()
 			names := []string{s.host, "ns." + s.zone, "nobody." + s.zone, "_tcp." + s.host, "_26._tcp." + s.host}
-			for range 2 { // once more, from the caches
+			for round := range 2 { // once more, from the caches
 				for _, name := range names {
 					if n := s.nsecOf(name, dns.TypeDS); slices.Contains(n.TypeBitMap, dns.TypeNS) {
 						t.Errorf("%s DS: a validator reads an unsigned delegation: %v", name, n)
@@ -53,7 +54,9 @@ func TestDenialsCannotBeAbused(t *testing.T) {
 						t.Errorf("%s may exist and is denied: %v", dns.TypeToString[qtype], n)
 					}
 				}
-				if n := s.nsecOf("nobody."+s.zone, dns.TypeA); !slices.Contains(n.TypeBitMap, dns.TypeNXNAME) || n.Hdr.Ttl != 300 {
+				n := s.nsecOf("nobody."+s.zone, dns.TypeA)
+				kept := round > 0 && strings.HasPrefix(s.before, "cache\n") && n.Hdr.Ttl < 300 // *cache* counts it down
+				if !slices.Contains(n.TypeBitMap, dns.TypeNXNAME) || n.Hdr.Ttl != 300 && !kept {
 					t.Errorf("not the denial of a name, with the TTL of the SOA's MINIMUM: %v", n)
 				}
 			}

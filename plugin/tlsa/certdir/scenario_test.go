@@ -270,7 +270,8 @@ func run(t *testing.T, s scenario, play func(t *testing.T, dir string, cfg Confi
 	if s.roots == nil {
 		s.roots = []string{"certs"}
 	}
-	cfg := Config{Rescan: time.Hour, Quiet: 20 * time.Millisecond, MaxQuiet: time.Second}
+	// Quiet is what a step takes at most, as to remove a directory with what is in it, on a busy machine too.
+	cfg := Config{Rescan: time.Hour, Quiet: 200 * time.Millisecond, MaxQuiet: 2 * time.Second}
 	for _, r := range s.roots {
 		cfg.Certs = append(cfg.Certs, dir+"/"+r)
 	}
