@@ -109,7 +109,7 @@ func (p *Publisher) recall(owners []*owner) {
 	inPortions(owners, p.portion, begin, func(r *recalled) { r.read(now, p.cfg.TTL) }, func(all []recalled) {
 		for _, r := range all {
 			was := r.owner.figures()
-			p.show(r.owner, r.set, r.answer)
+			p.show(r.owner, r.owner.record.answer(r.set), r.answer)
 			if r.answer == rollover.Records {
 				p.count(r.owner, r.standing, was)
 			}

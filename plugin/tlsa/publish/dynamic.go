@@ -133,7 +133,7 @@ func (a *atlas) hides(o *owner, k rollover.Key, p rollover.Place) bool {
 	switch {
 	case root == nil:
 		return !a.complete() // the Corefile no longer has the root: see absent
-	case !root.Complete, root.MixedOwners && len(o.from) == 0:
+	case !root.Complete, root.MixedOwners && len(o.written.From) == 0:
 		return true
 	}
 	l := a.lineages[p.Lineage]

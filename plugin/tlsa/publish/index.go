@@ -11,7 +11,7 @@ func (a *atlas) add(o *owner, host string) (first bool) {
 	s, found := a.at(host, o.written.From, o.pattern != nil)
 	o.site = s
 	s.owners = append(s.owners, o)
-	a.bySAN = a.bySAN || len(s.from) == 0
+	a.bySAN = a.bySAN || len(o.written.From) == 0
 	return !found
 }
 

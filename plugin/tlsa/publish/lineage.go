@@ -210,7 +210,7 @@ func (a *atlas) strays(o *owner) []rollover.Problem {
 	if o.pattern != nil {
 		return nil // its pattern has them
 	}
-	return a.missed(o.from, func(from string) bool {
+	return a.missed(o.written.From, func(from string) bool {
 		return slices.ContainsFunc(o.seats, func(t seat) bool { return t.is(from) })
 	})
 }

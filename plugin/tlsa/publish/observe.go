@@ -117,8 +117,8 @@ func (a *atlas) file(o *owner, p rollover.Place) rollover.FileState {
 	a.mu.Unlock()
 	root := a.roots[l.Root]
 	state := rollover.FileState{
-		Doubt:    f.Doubt != nil || root != nil && root.MixedOwners && len(o.from) == 0,
-		Unmapped: len(o.from) > 0 && !o.takes(l),
+		Doubt:    f.Doubt != nil || root != nil && root.MixedOwners && len(o.written.From) == 0,
+		Unmapped: len(o.written.From) > 0 && !o.takes(l),
 	}
 	for _, leaf := range l.Leaves {
 		if slices.Contains(leaf.Files, p.File) {

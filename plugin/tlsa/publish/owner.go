@@ -160,7 +160,7 @@ func (o *owner) compare(p *owner) int {
 
 // lineOf is the owner as the Corefile could have it.
 func (o *owner) lineOf() Owner {
-	return Owner{Name: o.name(), Host: o.host, From: o.from, Policy: o.written.Policy}
+	return Owner{Name: o.name(), Host: o.host, From: o.written.From, Policy: o.written.Policy}
 }
 
 // view is what the zone has at and above o.

@@ -3,7 +3,6 @@ package publish
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/certdir"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
@@ -12,15 +11,16 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 )
 
-// A record is a timeline as an owner keeps it. It is never changed, so that the owners of a host share one as long as the same
-// happens to them, which is always for most.
+// A record is a timeline as an owner keeps it. The timeline is never changed, so that the owners of a host, and of the hosts that
+// one certificate names, share a record as long as the same happens to them, which is always for most.
 type record struct {
-	notAfter time.Time          // see rollover.Timeline.NotAfter
+	notAfter int64              // see rollover.Timeline.NotAfter; in Unix seconds, 0 where that is zero
 	open     *rollover.Timeline // nil where it is packed
 	// packed is the timeline of an owner with nothing due, without what its leaves say. They are those that its lineages
 	// have now: a lineage and a leaf are never changed.
 	packed string
-	leaves []held // by key
+	leaves []held    // by key
+	set    *zone.Set // the answer of the first owner that had one; most others have the same
 }
 
 // held is where a key is.
@@ -112,13 +112,22 @@ func (r *record) equal(s *record) bool {
 	return r.open == s.open && r.packed == s.packed && slices.Equal(r.leaves, s.leaves)
 }
 
-func newRecord(t *rollover.Timeline) *record { return &record{open: t, notAfter: t.NotAfter()} }
+func newRecord(t *rollover.Timeline) *record {
+	r := &record{open: t}
+	if at := t.NotAfter(); !at.IsZero() {
+		r.notAfter = at.Unix()
+	}
+	return r
+}
 
 // write makes the answer and the record of what was decided for an owner. A settled one is packed: nothing is due, not even that
 // it is served.
 func (p *Publisher) write(d *decided) {
 	o := d.owner
 	d.set = zone.NewSet(d.RRset, p.cfg.TTL)
+	if had := o.record.set; had.Equal(d.set) {
+		d.set = had
+	}
 	d.next = p.next(o, d.Next)
 	settled := d.next == 0 && len(d.Problems) == 0 && (p.serving || !slices.ContainsFunc(d.Timeline.Associations, unserved))
 	if d.same && settled && o.current() {
@@ -140,15 +149,26 @@ func (o *owner) current() bool {
 	})
 }
 
-// share makes r the record of o, or one of a sibling that says the same.
+// share makes r the record of o, or one of its kin that says the same.
 func (o *owner) share(r *record) {
 	o.record = r
-	for _, sibling := range o.owners {
-		if sibling != o && sibling.record.equal(r) {
-			o.record = sibling.record
+	for other := range o.kin {
+		if other != o && other.record.equal(r) {
+			o.record = other.record
 			return
 		}
 	}
+}
+
+// answer is set, or what others with the record have where that is the same.
+func (r *record) answer(set *zone.Set) *zone.Set {
+	if r.set == nil {
+		r.set = set
+	}
+	if r.set.Equal(set) {
+		return r.set
+	}
+	return set
 }
 
 // pack gives r packed, or r itself where that would lose something: a key that no lineage of o holds, a name that is empty, a

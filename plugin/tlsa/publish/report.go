@@ -100,7 +100,10 @@ func (o *owner) figures() OwnerFigures {
 	if o.flags&counted == 0 {
 		return OwnerFigures{}
 	}
-	f := OwnerFigures{Records: o.tally.records(), NotAfter: o.record.notAfter}
+	f := OwnerFigures{Records: o.tally.records()}
+	if at := o.record.notAfter; at != 0 {
+		f.NotAfter = time.Unix(at, 0).UTC()
+	}
 	if e := o.extra; e != nil {
 		f.Ready, f.Removal = e.ready, e.removal
 	}

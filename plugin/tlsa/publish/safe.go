@@ -89,7 +89,7 @@ func (p *Publisher) concerned(c control.Certificate) (owners []*owner, known map
 		for _, k := range o.timeline().Keys {
 			meet(o, k.Material)
 		}
-		if len(o.from) == 0 && slices.ContainsFunc(c.Names, func(name string) bool { return dane.Covers(name, o.host) }) {
+		if len(o.written.From) == 0 && slices.ContainsFunc(c.Names, func(name string) bool { return dane.Covers(name, o.host) }) {
 			found[o] = true
 		}
 	}

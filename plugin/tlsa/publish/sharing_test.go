@@ -9,6 +9,7 @@ import (
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/control"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/dane"
 	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/rollover"
+	"github.com/coredns-tlsa/coredns-tlsa/plugin/tlsa/zone"
 )
 
 const (
@@ -69,6 +70,57 @@ func TestSiblingsShareATimelineOnlyWhereItIsTheSame(t *testing.T) {
 	})
 }
 
+func TestHostsOfACertificateShareATimelineOnlyWhereItIsTheSame(t *testing.T) {
+	const mail, web = "_443._tcp.mail.example.org.", "_443._tcp.www.example.org."
+	answers := func(s *stage, name string) *zone.Set {
+		e, _ := s.p.Table().Lookup(name)
+		return e.Set
+	}
+	onStage(t, func(s *stage) {
+		s.tree = newTree()
+		s.enter("/certs", "mail", leaf("old", "1", "mail.example.org", "www.example.org", "imap.example.org"))
+		s.start(stars(star443))
+		for _, when := range []string{"at once", "settled", "after a renewal", "after a restart"} {
+			one, two := s.owner(mail), s.owner(web)
+			if one.site == two.site || one.record != two.record || answers(s, mail) != answers(s, web) {
+				t.Errorf("%s: hosts of one certificate have timelines or answers of their own", when)
+			}
+			switch when {
+			case "settled":
+				s.put("/certs", "mail", leaf("new", "2", "mail.example.org", "www.example.org", "imap.example.org"))
+				s.after(time.Minute)
+			case "after a renewal":
+				s.kill()
+				s.start(stars(star443))
+			default:
+				s.after(3 * time.Hour)
+			}
+		}
+		s.want(web, "new", "old")
+		if _, err := s.p.Act(control.Action{Verb: control.Withdraw, Owner: web}, false); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Minute)
+		if s.owner(web).record == s.owner(mail).record || answers(s, web).Len() != 0 {
+			t.Error("a withdrawn owner has the timeline or the answer of another host")
+		}
+		s.want(mail, "new", "old")
+	})
+}
+
+func TestAnswersOfARecordAreSharedOnlyWhereTheyAreTheSame(t *testing.T) {
+	var r record
+	set := func(ttl uint32) *zone.Set {
+		return zone.NewSet([]dane.Association{{Combination: spki311, Data: "x"}}, ttl)
+	}
+	first, other := set(3600), set(60)
+	for i, tc := range []struct{ set, want *zone.Set }{{first, first}, {set(3600), first}, {other, other}, {set(3600), first}} {
+		if got := r.answer(tc.set); got != tc.want {
+			t.Errorf("%d: %+v is not shared as it should be: %+v", i, tc.set, got)
+		}
+	}
+}
+
 func TestWhatWaitsTogetherIsReadyTogether(t *testing.T) {
 	onStage(t, func(s *stage) {
 		s.tree = newTree()
@@ -115,7 +167,9 @@ func TestPackedSaysAllThatWasWritten(t *testing.T) {
 			}
 			tc.change(line)
 			before := line.Clone()
-			o := &owner{site: &site{seats: []seat{{lineage: &lineage{Lineage: found}, leaves: []int{0}}}}}
+			host := &site{}
+			host.seats = []seat{{lineage: &lineage{Lineage: found, sites: []*site{host}}, leaves: []int{0}}}
+			o := &owner{site: host}
 			o.share(o.pack(newRecord(line)))
 			if (o.record.open != nil) != tc.open || !o.timeline().Equal(&before) || !line.Equal(&before) {
 				t.Errorf("packed %v: %+v, want %+v", o.record.open == nil, o.timeline(), before)

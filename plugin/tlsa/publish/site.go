@@ -11,13 +11,11 @@ import (
 // A site is what the owners of one host have in common whose line has the same `from`: the lineages that map to them. There
 // may be a million owners, and most hosts have several.
 type site struct {
-	host     string   // mail.example.org.
-	from     []string // as the Corefile has it; shared
-	patterns bool     // its owners come from patterns, not from the Corefile itself
-	owners   []*owner
-	seats    []seat // by the lineages' IDs
-	beside   *site  // another of the host
-	among    int    // in atlas.byParent
+	host   string   // mail.example.org.
+	owners []*owner // at least one; all from patterns, or all from the Corefile itself
+	seats  []seat   // by the lineages' IDs
+	beside *site    // another of the host
+	among  int      // in atlas.byParent
 }
 
 // A seat is a lineage that maps to a site.
@@ -38,8 +36,32 @@ func (s *site) above() string {
 // wild tells whether s stands for the hosts that a wildcard SAN covers.
 func (s *site) wild() bool { return strings.HasPrefix(s.host, "*.") }
 
+// from is what the lines of its owners say, as the Corefile has it.
+func (s *site) from() []string { return s.owners[0].written.From }
+
+// dynamic tells whether its owners come from patterns.
+func (s *site) dynamic() bool { return s.owners[0].pattern != nil }
+
 // takes tells whether the Corefile gives the lineage to the owners by `from`.
-func (s *site) takes(l *lineage) bool { return slices.ContainsFunc(s.from, l.is) }
+func (s *site) takes(l *lineage) bool { return slices.ContainsFunc(s.from(), l.is) }
+
+// kin iterates over those to whom most often the same happens as to an owner of s: the others of the host, and those of the
+// first host that its first lineage names.
+func (s *site) kin(yield func(*owner) bool) {
+	for _, o := range s.owners {
+		if !yield(o) {
+			return
+		}
+	}
+	if len(s.seats) == 0 || s.seats[0].sites[0] == s {
+		return
+	}
+	for _, o := range s.seats[0].sites[0].owners {
+		if !yield(o) {
+			return
+		}
+	}
+}
 
 func (s *site) seat(id string) (int, bool) {
 	return slices.BinarySearchFunc(s.seats, id, func(t seat, id string) int { return strings.Compare(t.ID, id) })
@@ -93,20 +115,20 @@ func (a *atlas) unlink(s *site, id string) {
 }
 
 // at gives the site of a host and a `from`, if need be a new one.
-func (a *atlas) at(host string, from []string, patterns bool) (s *site, found bool) {
+func (a *atlas) at(host string, from []string, dynamic bool) (s *site, found bool) {
 	first := a.byHost[strings.TrimSuffix(host, ".")]
 	for s := first; s != nil; s = s.beside {
-		if s.patterns == patterns && slices.Equal(s.from, from) {
+		if s.dynamic() == dynamic && slices.Equal(s.from(), from) {
 			return s, true
 		}
 	}
-	s = &site{host: host, from: from, patterns: patterns, beside: first}
+	s = &site{host: host, beside: first}
 	a.byHost[s.bare()] = s
-	if !patterns {
-		for _, from := range s.from {
+	if !dynamic {
+		for _, from := range from {
 			a.byFrom[from] = append(a.byFrom[from], s)
 		}
-		if len(s.from) > 0 {
+		if len(from) > 0 {
 			return s, false
 		}
 	}
@@ -168,8 +190,8 @@ func (s *site) named() bool {
 // open tells whether the SANs of a lineage may give s anything: with `from` only those of the lineages that it names, which
 // for an owner written out count whatever their SANs say; without it those from roots that belong to one uid.
 func (a *atlas) open(s *site, l *lineage) bool {
-	if len(s.from) > 0 {
-		return s.patterns && s.takes(l)
+	if len(s.from()) > 0 {
+		return s.dynamic() && s.takes(l)
 	}
 	return !a.mixed(l)
 }

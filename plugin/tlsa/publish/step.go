@@ -213,7 +213,7 @@ func (p *Publisher) accept(d *decided, moment time.Time, now rollover.Stamp) {
 	}
 	o.ease(func(e *odd) { e.adopted, e.unrecorded, e.shown = e.adopted && !d.Changed, nil, nil })
 	p.queue.schedule(o, moment, d.next)
-	p.show(o, d.set, d.Answer)
+	p.show(o, o.record.answer(d.set), d.Answer)
 	p.note(o, d.Problems)
 	p.count(o, standingOf(d.Statuses, now), was)
 }

@@ -67,7 +67,7 @@ func (a *atlas) share(o *owner) Share {
 	if o.pattern != nil {
 		s.Pattern = o.pattern.Name
 	} else {
-		s.Strays = a.absentees(o.from)
+		s.Strays = a.absentees(o.written.From)
 	}
 	for _, t := range o.seats {
 		for _, i := range t.leaves {

@@ -40,8 +40,8 @@ func NewSet(as []dane.Association, ttl uint32) *Set {
 	return s
 }
 
-// equal tells whether both answer the same; either may be nil, which answers nothing.
-func (s *Set) equal(o *Set) bool {
+// Equal tells whether both answer the same; either may be nil, which answers nothing.
+func (s *Set) Equal(o *Set) bool {
 	if s == nil || o == nil || s == o {
 		return s == o
 	}

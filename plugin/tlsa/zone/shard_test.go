@@ -78,7 +78,7 @@ func TestTableIsThatOfAModel(t *testing.T) {
 			for name := range names {
 				got, ok := table.Lookup(name)
 				want := m.lookup(name)
-				if got.Owner != want.Owner || got.Ours != want.Ours || got.Above != want.Above || !got.Set.equal(want.Set) || ok != (want != Entry{}) {
+				if got.Owner != want.Owner || got.Ours != want.Ours || got.Above != want.Above || !got.Set.Equal(want.Set) || ok != (want != Entry{}) {
 					t.Fatalf("seed %d: %s: got %+v %v, want %+v", seed, name, got, ok, want)
 				}
 			}
@@ -148,10 +148,10 @@ func TestSiblingsShareWhatIsEqual(t *testing.T) {
 	}
 	set("_443._tcp.", "h1.example.org.", 9)
 	w.Flush()
-	if got := answer("_25._tcp.", "h1.example.org."); !got.equal(NewSet([]dane.Association{association(1)}, 300)) {
+	if got := answer("_25._tcp.", "h1.example.org."); !got.Equal(NewSet([]dane.Association{association(1)}, 300)) {
 		t.Errorf("a change of one owner has given its sibling %v", got)
 	}
-	if got := answer("_443._tcp.", "h1.example.org."); !got.equal(NewSet([]dane.Association{association(9)}, 300)) {
+	if got := answer("_443._tcp.", "h1.example.org."); !got.Equal(NewSet([]dane.Association{association(9)}, 300)) {
 		t.Errorf("an owner that shared its answer has %v after a change", got)
 	}
 	w.Set("_25._tcp.h1.example.org.", "h1.example.org.", "example.org.", nil)

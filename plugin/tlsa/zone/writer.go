@@ -43,7 +43,7 @@ func (w *Writer) Set(owner, host, apex string, set *Set) {
 		base = host // it is kept, and owner need not be
 	}
 	if w.drafts[base] == nil && set != nil {
-		if e, _ := w.table.Lookup(owner); e.Owner && e.Set.equal(set) {
+		if e, _ := w.table.Lookup(owner); e.Owner && e.Set.Equal(set) {
 			return // a start sets all owners twice
 		}
 	}
@@ -60,7 +60,7 @@ func (w *Writer) Set(owner, host, apex string, set *Set) {
 		w.lift(stop, base, apex, 1)
 	}
 	o := &d.owners[i]
-	if !o.set.equal(set) {
+	if !o.set.Equal(set) {
 		w.changed[apex] = struct{}{}
 		o.set = set
 	}
@@ -158,7 +158,7 @@ func (w *Writer) finish(s *shard, base string) {
 	sets, alike := make([]*Set, len(d.owners)), true
 	for i, o := range d.owners {
 		sets[i] = o.set
-		if j := slices.IndexFunc(sets[:i], o.set.equal); j >= 0 {
+		if j := slices.IndexFunc(sets[:i], o.set.Equal); j >= 0 {
 			sets[i] = sets[j]
 		}
 		alike = alike && sets[i] == sets[0]

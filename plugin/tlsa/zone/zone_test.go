@@ -65,7 +65,7 @@ func TestWhatWasSetLastShows(t *testing.T) {
 	w.Set(owner, host, apex, two)
 	w.Set(owner, host, apex, one)
 	w.Flush()
-	if e := entry(t, &table, owner); e.Set.Len() != 1 || !e.Set.equal(one) {
+	if e := entry(t, &table, owner); e.Set.Len() != 1 || !e.Set.Equal(one) {
 		t.Errorf("%+v shows, want what was set last", e)
 	}
 }
