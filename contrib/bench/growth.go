@@ -25,7 +25,10 @@ type cost struct {
 var costs = []cost{
 	{"look-up of an owner", "zone", "Lookup", "ns/op", "1s"},
 	{"a host of * comes and goes", "publish", "HostOfAPattern", "ns/op", "200x"},
-	{"heap for each owner of *, a quarter of its lineage included", "publish", "HeapOfPatterns", "heap-B/owner", "1x"},
+	{"heap for each owner of *, ten on a certificate", "publish", "HeapOfPatterns", "heap-B/owner", "1x"},
+	{"the same without what is known of their files", "publish", "HeapOfPatterns", "alone-B/owner", "1x"},
+	{"heap for each owner of *, four on a certificate", "publish", "HeapOfPatterns", "lone-B/owner", "1x"},
+	{"that without what is known of their files", "publish", "HeapOfPatterns", "lone-alone-B/owner", "1x"},
 	{"heap for each further owner of a host", "publish", "HeapOfPatterns", "heap-B/further-owner", "1x"},
 	{"a lineage is renewed, CPU to read it", "certdir", "RenewalAmongLineages", "cpu-us/renewal", "50x"},
 	{"commit of one owner, p50", "ledger", "CommitOfOneOwner", "p50-µs", "300x"},
@@ -124,9 +127,9 @@ func (c cost) show(figures map[string]float64) string {
 	return fmt.Sprintf("%.0f ns", v*seconds*1e9)
 }
 
-const width, height, left, bottom = 900.0, 420.0, 60.0, 40.0
+const width, height, left, bottom = 900.0, 440.0, 60.0, 40.0
 
-// draw makes a plot of every cost as a multiple of what it is at the smallest size, both axes by powers of ten: what is flat
+// draw makes a plot of every cost as a multiple of what it is at the smallest size that it was measured at, both axes by powers of ten: what is flat
 // does not depend on the number, and what rises to the corner grows with it.
 func draw(sizes []string, found map[string]map[string]map[string]float64) string {
 	number := func(s string) float64 { v, _ := strconv.ParseFloat(s, 64); return v }
@@ -151,9 +154,13 @@ func draw(sizes []string, found map[string]map[string]map[string]float64) string
 	for at, c := range costs {
 		color := fmt.Sprintf("hsl(%d 70%% 40%%)", at*360/len(costs))
 		var points []string
+		base := 0.0 // at the smallest size that was measured
 		for _, size := range sizes {
-			base, v := found[c.benchmark][sizes[0]][c.unit], found[c.benchmark][size][c.unit]
-			if base > 0 && v > 0 {
+			v := found[c.benchmark][size][c.unit]
+			if base == 0 {
+				base = v
+			}
+			if v > 0 {
 				points = append(points, fmt.Sprintf("%.1f,%.1f", x(number(size)), y(v/base)))
 			}
 		}

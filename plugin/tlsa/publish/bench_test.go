@@ -17,7 +17,7 @@ import (
 )
 
 // forest makes a certbot tree of n lineages, each with a certificate of its own, and the block that serves an owner for each.
-func forest(b *testing.B, n int) Config {
+func forest(b *testing.B, lineages, hosts int) Config {
 	b.Helper()
 	dir, err := os.MkdirTemp("", "") //nolint:usetesting // b.TempDir gives long paths, which cost memory
 	if err != nil {
@@ -28,31 +28,36 @@ func forest(b *testing.B, n int) Config {
 	cfg.Owners, cfg.Next = nil, nil
 	cfg.Certs = []string{filepath.Join(dir, "live")}
 	cfg.Ledger = filepath.Join(dir, "ledger")
-	for i := range n {
-		host := fmt.Sprintf("h%06d.example.org", i)
-		live, archive := filepath.Join(dir, "live", host), filepath.Join(dir, "archive", host)
+	for i := range lineages {
+		var names []string
+		for at := i * hosts / lineages; at < (i+1)*hosts/lineages; at++ {
+			names = append(names, fmt.Sprintf("h%06d.example.org", at))
+		}
+		live, archive := filepath.Join(dir, "live", names[0]), filepath.Join(dir, "archive", names[0])
 		for _, d := range []string{live, archive} {
 			if err := os.MkdirAll(d, 0o755); err != nil {
 				b.Fatal(err)
 			}
 		}
-		if err := os.WriteFile(filepath.Join(archive, "fullchain1.pem"), selfSigned(b, host), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(archive, "fullchain1.pem"), selfSigned(b, names), 0o644); err != nil {
 			b.Fatal(err)
 		}
-		if err := os.Symlink("../../archive/"+host+"/fullchain1.pem", filepath.Join(live, "fullchain.pem")); err != nil {
+		if err := os.Symlink("../../archive/"+names[0]+"/fullchain1.pem", filepath.Join(live, "fullchain.pem")); err != nil {
 			b.Fatal(err)
 		}
-		cfg.Owners = append(cfg.Owners, Owner{Name: "_25._tcp." + host + ".", Host: host + ".", Policy: policy()})
+		for _, host := range names {
+			cfg.Owners = append(cfg.Owners, Owner{Name: "_25._tcp." + host + ".", Host: host + ".", Policy: policy()})
+		}
 	}
 	return cfg
 }
 
-func selfSigned(b *testing.B, host string) []byte {
+func selfSigned(b *testing.B, names []string) []byte {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		b.Fatal(err)
 	}
-	t := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{host}, NotAfter: time.Now().Add(time.Hour)}
+	t := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
 	if err != nil {
 		b.Fatal(err)
@@ -65,7 +70,7 @@ func selfSigned(b *testing.B, host string) []byte {
 func BenchmarkSite(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			cfg := forest(b, n)
+			cfg := forest(b, n, n)
 			for b.Loop() {
 				before := heapInUse()
 				cold := prepareTime(b, cfg)
@@ -118,7 +123,7 @@ func heapInUse() int64 {
 
 // BenchmarkStatus tells what the whole document costs the writer, which waits meanwhile.
 func BenchmarkStatus(b *testing.B) {
-	cfg := forest(b, 10000)
+	cfg := forest(b, 10000, 10000)
 	p := New(cfg, &zoneData{view: ZoneView{Known: true}}, &journal{}, &journal{})
 	if err := p.Prepare(); err != nil {
 		b.Fatal(err)
