@@ -41,10 +41,9 @@ func (c filling) readDER(data []byte) error {
 // string, where a certificate has a name.
 func isRequest(der []byte) bool {
 	frame, _, ok := readSigned(der)
-	var body cryptobyte.String
-	var key string
+	var body, key cryptobyte.String
 	return ok && frame.body.ReadASN1(&body, asn1.SEQUENCE) && body.SkipASN1(asn1.INTEGER) &&
-		body.SkipASN1(asn1.SEQUENCE) && readKey(&body, &key)
+		body.SkipASN1(asn1.SEQUENCE) && findKey(&body, &key)
 }
 
 // isPrivate recognises a private key by its frame alone, copying nothing of it: PKCS #8 (RFC 5958 2), plain or encrypted,
