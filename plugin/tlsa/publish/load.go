@@ -35,8 +35,7 @@ func (p *Publisher) load() error {
 	p.withdrawn = timelines
 	p.ask(p.owners[:named])
 	p.ask(p.owners[asked:])
-	p.askAgain(p.owners)
-	p.unremarked = slices.Clone(p.owners)
+	p.asked(p.owners)
 	return nil
 }
 

@@ -69,16 +69,18 @@ func (p *Publisher) lookAtAll(owners []*owner) {
 // asked is done once ask has come back.
 func (p *Publisher) asked(owners []*owner) {
 	p.askAgain(owners)
-	if len(p.unremarked)+len(owners) > len(p.owners) {
-		owners, p.unremarked = p.owners, nil
+	for _, o := range owners {
+		if o.flags&unremarked == 0 { // else its turn comes, however often the zone changes until then
+			o.flags |= unremarked
+			p.unremarked = append(p.unremarked, o)
+		}
 	}
-	p.unremarked = append(p.unremarked, owners...)
 }
 
 // remark asks the rest about some owners: it may take as long as to find out what to answer them with, so that comes first. It
 // gives those to decide again.
 func (p *Publisher) remark() map[*owner]struct{} {
-	const some = 1000
+	some := max(1, p.portion/10) // who waits for mu waits for these
 	type remarked struct {
 		*owner
 		Remarks
@@ -86,6 +88,7 @@ func (p *Publisher) remark() map[*owner]struct{} {
 	var found []remarked
 	n := min(some, len(p.unremarked))
 	for _, o := range p.unremarked[:n] {
+		o.flags &^= unremarked
 		if o.flags&inZone != 0 && !o.wild() && o.view().Cut == "" && !p.isGone(o) {
 			found = append(found, remarked{owner: o})
 		}

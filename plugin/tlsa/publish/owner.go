@@ -47,8 +47,9 @@ func newOwner(cfg Config, c Owner) *owner {
 type flags uint8
 
 const (
-	inZone  flags = 1 << iota // the zone was there when it was last asked about the owner
-	counted                   // the figures have it
+	inZone     flags = 1 << iota // the zone was there when it was last asked about the owner
+	counted                      // the figures have it
+	unremarked                   // Publisher.unremarked has it
 )
 
 // A tally counts the associations of an owner by state, and those that are ungated.
