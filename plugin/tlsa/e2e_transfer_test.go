@@ -234,9 +234,9 @@ func TestZoneWithAnOwnerOfWhichNothingIsKnownIsNotTransferred(t *testing.T) {
 	if rrs, err := s.xfr(s.zone, 0); err == nil {
 		t.Errorf("a secondary would deny what it has: %v", rrs)
 	}
-	s.mkdir("certs")
 	key := newKey(t)
-	s.write(place, s.chain(key))
+	s.write("coming/mail/fullchain.pem", s.chain(key))
+	s.must(os.Rename(s.path("coming"), s.path("certs"))) // never empty, which would be an answer too
 	until(t, notice, "an answer", func() bool { return s.ask(s.owner, dns.TypeTLSA, false).Rcode == dns.RcodeSuccess })
 	if _, text := s.axfr(s.zone); len(digests(text, s.owner)) != 1 {
 		t.Errorf("then it has\n%s", strings.Join(text, "\n"))
