@@ -14,9 +14,10 @@ import (
 // lineage is a certdir.Lineage with the sites that its leaves map to.
 type lineage struct {
 	*certdir.Lineage
-	sites []*site
-	names *names // nil for most
-	swept bool   // it was there at the last complete sweep of its root
+	sites  []*site
+	record *record // of one of its owners; most of them share it
+	names  *names  // nil for most
+	swept  bool    // it was there at the last complete sweep of its root
 }
 
 // names are those of a lineage that need a look where a pattern may take it.

@@ -149,14 +149,22 @@ func (o *owner) current() bool {
 	})
 }
 
-// share makes r the record of o, or one of its kin that says the same.
+// share makes r the record of o, or one that says the same: that of a sibling, or of another host of its first lineage.
 func (o *owner) share(r *record) {
 	o.record = r
-	for other := range o.kin {
-		if other != o && other.record.equal(r) {
-			o.record = other.record
+	for _, sibling := range o.owners {
+		if sibling != o && sibling.record.equal(r) {
+			o.record = sibling.record
 			return
 		}
+	}
+	if len(o.seats) == 0 {
+		return
+	}
+	if l := o.seats[0].lineage; l.record != nil && l.record.equal(r) {
+		o.record = l.record
+	} else {
+		l.record = r
 	}
 }
 

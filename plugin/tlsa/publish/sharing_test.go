@@ -167,8 +167,7 @@ func TestPackedSaysAllThatWasWritten(t *testing.T) {
 			}
 			tc.change(line)
 			before := line.Clone()
-			host := &site{}
-			host.seats = []seat{{lineage: &lineage{Lineage: found, sites: []*site{host}}, leaves: []int{0}}}
+			host := &site{seats: []seat{{lineage: &lineage{Lineage: found}, leaves: []int{0}}}}
 			o := &owner{site: host}
 			o.share(o.pack(newRecord(line)))
 			if (o.record.open != nil) != tc.open || !o.timeline().Equal(&before) || !line.Equal(&before) {

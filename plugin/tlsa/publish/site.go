@@ -45,24 +45,6 @@ func (s *site) dynamic() bool { return s.owners[0].pattern != nil }
 // takes tells whether the Corefile gives the lineage to the owners by `from`.
 func (s *site) takes(l *lineage) bool { return slices.ContainsFunc(s.from(), l.is) }
 
-// kin iterates over those to whom most often the same happens as to an owner of s: the others of the host, and those of the
-// first host that its first lineage names.
-func (s *site) kin(yield func(*owner) bool) {
-	for _, o := range s.owners {
-		if !yield(o) {
-			return
-		}
-	}
-	if len(s.seats) == 0 || s.seats[0].sites[0] == s {
-		return
-	}
-	for _, o := range s.seats[0].sites[0].owners {
-		if !yield(o) {
-			return
-		}
-	}
-}
-
 func (s *site) seat(id string) (int, bool) {
 	return slices.BinarySearchFunc(s.seats, id, func(t seat, id string) int { return strings.Compare(t.ID, id) })
 }
